@@ -1,0 +1,234 @@
+"""ASTM frames: building them, and reading files that hold them. CLSI LIS01-A2 (ASTM E1381-95).
+
+    <STX> 1 H|\\^&|...<CR> <ETX> 3 A <CR> <LF>
+          |  text             |  checksum over everything from the number to ETX or ETB (6.3.3)
+          frame number (6.3.2)
+
+The live line is read by astm_link, which answers; here is what needs no answers. LIS01-A2 6.3.1.2
+says that ETB means "this record goes on". In the field some instruments end each record but the
+last with ETB, so texts are joined until an ETX and then split on CR; that fits both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ENQ, ACK, NAK, EOT = b"\x05", b"\x06", b"\x15", b"\x04"
+STX, ETX, ETB, CR, LF = b"\x02", b"\x03", b"\x17", b"\r", b"\n"
+
+MAX_TEXT_E1381 = 240
+"""Text bytes in a frame of ASTM E1381-95 (6.3.1): 247 with its seven other characters."""
+MAX_TEXT = 63_993
+"""Text bytes in a frame of LIS01-A2 (6.3.1): 64,000 with its seven other characters."""
+
+_RESTRICTED = re.compile(rb"[\x01-\x06\x0a\x10-\x17]")
+"""SOH STX ETX EOT ENQ ACK LF DLE DC1-DC4 NAK SYN ETB: never inside a text (LIS01-A2 6.6)."""
+
+
+def checksum(data: bytes) -> bytes:
+    """Two upper-case hex digits: the sum of the bytes modulo 256 (LIS01-A2 6.3.3).
+
+    data: from the frame number to ETX or ETB, both included.
+    """
+    return b"%02X" % (sum(data) & 0xFF)
+
+
+def frame(number: int, text: bytes, *, last: bool = True) -> bytes:
+    """One frame, STX to CR LF. number: any, sent modulo 8. last: ends with ETX, else with ETB."""
+    body = b"%d%b%b" % (number % 8, text, ETX if last else ETB)
+    return b"%b%b%b%b%b" % (STX, body, checksum(body), CR, LF)
+
+
+def frames(text: bytes, *, size: int = MAX_TEXT, first: int = 1, packed: bool = False) -> Iterator[bytes]:
+    """The frames of a message's records, to be sent one after another.
+
+    text: records, each ended by CR. size: text bytes a frame may hold, MAX_TEXT or MAX_TEXT_E1381; a
+    longer record is cut and goes on after an ETB. first: number of the first frame, 1 behind an ENQ.
+    packed: as many records in a frame as fit, against 6.3.1.1 but as many instruments do.
+    Raises ValueError for a character that may not stand in a text (6.6).
+    """
+    if found := _RESTRICTED.search(text):
+        raise ValueError(f"byte 0x{found.group()[0]:02x} at {found.start()} may not stand in a frame")
+    records = [text] if packed else [record + CR for record in text.split(CR) if record]
+    number = first
+    for record in records:
+        for at in range(0, len(record), size):
+            yield frame(number, record[at : at + size], last=at + size >= len(record))
+            number += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unframed:
+    """What a file held.
+
+    messages: the records of each message, every record ended by CR; without those that were damaged.
+    damage: what was wrong, one sentence each, with positions and no content. Empty: all is well.
+    """
+
+    messages: list[bytes]
+    damage: list[str]
+
+
+def unframe(data: bytes) -> Unframed:
+    """The messages of a file or a stored transmission. Never raises.
+
+    Takes whole sessions with ENQ, ACK and EOT, frames that only stand behind one another (ended by CR
+    LF, CR, LF or nothing), blocks from STX to ETX without number or checksum when the whole file
+    is so, and bare records that end with CR, LF or CR LF. A message begins with H and ends with L, with
+    the next H, or with the session. A frame that came again is taken once. A message with a damaged
+    or missing frame is left out and named under ``damage``: better no result than a wrong one.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    messages = _Messages()
+    if STX in data:
+        _read_frames(data, messages)
+    elif ETX in data or ETB in data:
+        messages.damaged("a frame has an end and no beginning")
+    else:
+        _read_bare(data, messages)
+    messages.finish()
+    return Unframed(messages.done, messages.damage)
+
+
+class _Messages:
+    """Collects records into messages."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes] = []
+        self.damage: list[str] = []
+        self._records: list[bytes] = []
+        self._broken = False
+
+    def damaged(self, what: str) -> None:
+        self.damage.append(what)
+        self._broken = True
+
+    def add(self, text: bytes) -> None:
+        for record in text.replace(LF, CR).split(CR):
+            if not record.strip():
+                continue
+            if record[:1] == b"H" and _delimits(record[1:2]):
+                self.finish()
+            self._records.append(record)
+            if record[:1] == b"L" and (len(record) == 1 or _delimits(record[1:2])):
+                self.finish()
+
+    def finish(self) -> None:
+        if self._records and not self._broken:
+            self.done.append(CR.join(self._records) + CR)
+        self._records = []
+        self._broken = False
+
+
+def _delimits(character: bytes) -> bool:
+    return bool(character) and not character.isalnum() and not character.isspace()
+
+
+_NUMBERED = re.compile(rb"[0-7]H[^0-9A-Za-z\s]")
+_NUMBER = re.compile(rb"(?m)^[0-7](?=[A-Z][^0-9A-Za-z\s])")
+_CONTROLS = re.compile(rb"[\x00\x04-\x06\x11\x13\x15]")
+
+
+def _read_bare(data: bytes, messages: _Messages) -> None:
+    """Records without frames; where the numbers of lost frames still stand before the letters, they go."""
+    for part in re.split(rb"[\x04\x05]", data):
+        text = _CONTROLS.sub(b"", part).replace(CR, LF)
+        if _NUMBERED.match(text.lstrip()):
+            text = _NUMBER.sub(b"", text)
+        messages.add(text)
+        messages.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    at: int
+    number: int | None
+    text: bytes
+    last: bool
+    sum: bytes
+    """The checksum as sent, empty when there is none."""
+    good: bool
+    session: int
+    """How many ENQ and EOT stood before it."""
+
+
+_FRAME = re.compile(rb"\x02([^\x02\x03\x17]*)([\x03\x17]?)([0-9A-Fa-f]{2})?")
+
+
+def _read_frames(data: bytes, messages: _Messages) -> None:
+    blocks, stray = _blocks(data)
+    checked = any(block.sum for block in blocks)
+    numbered = blocks[0].number is not None
+    pending: list[bytes] = []
+    previous: _Block | None = None
+    bad: str = ""
+    for block in blocks:
+        if previous and block.session != previous.session:
+            if pending or bad:
+                messages.damaged(bad or f"the session ends inside a record at byte {block.at}")
+            messages.finish()
+            pending, previous, bad = [], None, ""
+        if fault := _fault(block, checked=checked, numbered=numbered):
+            bad = bad or f"{fault} at byte {block.at}"
+            previous = previous or block
+            continue
+        if bad:
+            # What a receiver refused comes again with the number that was due; then nothing is lost.
+            if not numbered or previous is None or not _follows(previous, block):
+                messages.damaged(bad)
+                pending = []
+            bad = ""
+        elif numbered and previous and block.number == previous.number and block.text == previous.text:
+            continue
+        elif pending and numbered and previous and not _follows(previous, block):
+            messages.damaged(f"a frame is missing before byte {block.at}")
+            pending = []
+        previous = block
+        pending.append(block.text)
+        if block.last:
+            messages.add(b"".join(pending))
+            pending = []
+    if bad or pending:
+        messages.damaged(bad or "the last record has no end")
+    if stray is not None:
+        messages.damaged(f"bytes outside of frames at byte {stray}")
+
+
+def _follows(previous: _Block, block: _Block) -> bool:
+    """Whether the number is the one due behind a good block, or that of the bad block it repeats."""
+    if previous.number is None or block.number is None:
+        return False
+    return block.number == ((previous.number + 1) % 8 if previous.good else previous.number)
+
+
+def _fault(block: _Block, *, checked: bool, numbered: bool) -> str:
+    if not block.good:
+        return "a frame with a wrong checksum" if block.sum else "a frame without an end"
+    if checked and not block.sum:
+        return "a frame without its checksum"
+    if numbered and block.number is None:
+        return "a frame without its number"
+    return ""
+
+
+def _blocks(data: bytes) -> tuple[list[_Block], int | None]:
+    """All that begins with STX, and where the first bytes stand that belong to no frame and mean nothing."""
+    blocks: list[_Block] = []
+    stray: int | None = None
+    session = end = 0
+    for found in _FRAME.finditer(data):
+        between = data[end : found.start()]
+        if stray is None and _CONTROLS.sub(b"", between).strip():
+            stray = end
+        session += between.count(ENQ) + between.count(EOT)
+        text, ending, sent = found.groups(default=b"")
+        good = bool(ending) and (not sent or checksum(text + ending) == sent.upper())
+        number = text[0] - 0x30 if text[:1] in (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7") else None
+        body = text if number is None else text[1:]
+        blocks.append(_Block(found.start(), number, body, ending == ETX, sent, good, session))
+        end = found.end()
+    if stray is None and _CONTROLS.sub(b"", data[end:]).strip():
+        stray = end
+    return blocks, stray

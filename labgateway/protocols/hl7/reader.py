@@ -1,17 +1,9 @@
-r"""HL7 v2 in ER7 form (HL7 2.5.1 chapter 2): read without loss, write without surprise, acknowledge.
-
-    bytes --read()--> Message(header, rows) --acknowledge()--> bytes
-                          \__ Row.value(field, component) resolves one path, only when asked
-
-Not a validator: a message is never refused for its structure, because most analyzers break it. Not
-framing either: that is ``mllp``. Everything here is pure; nothing raises for what a message holds.
-"""
+"""Bytes to segments and fields, without loss and without judging the structure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 
 from labgateway.protocols.rows import HL7, Delimiters, Row
 
@@ -20,7 +12,6 @@ _HEADERS = re.compile(rb"(?:\A|(?<=[\r\n\x0b\x1c]))[ \t]*(?=MSH[!-/:-@\[-`{-~])"
 _BATCH_ROW = re.compile(rb"(?:\A|(?<=[\r\n]))(?:FHS|BHS|BTS|FTS)[^\r\n]*[\r\n]*")
 _LINE_END = re.compile("\r\n|\n|\r")
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _CHARSETS = {
     "UNICODE": "utf-8",
@@ -205,72 +196,3 @@ def _continued(row: Row, line: str, separator: str) -> Row:
     first, *rest = line.split(separator)
     fields = (*row.fields[:-1], f"{row.fields[-1]}\n{first}", *rest)
     return Row(row.name, fields, row.delimiters, row.number, True)
-
-
-# Writing
-
-
-@cache
-def _escapes(d: Delimiters) -> dict[int, str]:
-    e = d.escape
-    table = {n: f"{e}X{n:02X}{e}" if e else " " for n in (*range(0x20), 0x7F)}
-    table[0x0A] = f"{e}.br{e}" if e else " "
-    for mark, letter in (
-        (d.field, "F"),
-        (d.component, "S"),
-        (d.repetition, "R"),
-        (d.subcomponent, "T"),
-        (d.escape, "E"),
-    ):
-        if mark:
-            table[ord(mark)] = f"{e}{letter}{e}" if e else " "
-    return table
-
-
-def escape(text: str, delimiters: Delimiters = HL7) -> str:
-    r"""Text that can stand in any field: unescaped again it is the same, and it adds no field or segment.
-
-    HL7 2.5.1, 2.7: the delimiters become ``\F\ \S\ \R\ \T\ \E\``, a line feed ``\.br\``, other
-    control characters ``\Xhh\``; every letter stays. Where no escape character is declared, a blank
-    stands for each of them.
-    """
-    return text.translate(_escapes(delimiters))
-
-
-def components(*texts: str | None) -> str:
-    """A field of components, each escaped, without the empty ones at the end: ``6690-2^WBC^LN``."""
-    return "^".join(escape(text or "") for text in texts).rstrip("^")
-
-
-def recode(text: str, delimiters: Delimiters) -> str:
-    """Raw field text of a message with these delimiters, in the standard ones: same parts, same content."""
-    if delimiters == HL7:
-        return text
-    d = delimiters
-    leaves = Row("", (), d, 0, True).unescape
-
-    def parts(raw: str, marks: tuple[tuple[str, str], ...]) -> str:
-        if not marks:
-            return escape(leaves(raw))
-        (mine, standard), *deeper = marks
-        pieces = raw.split(mine) if mine else [raw]
-        return standard.join(parts(piece, tuple(deeper)) for piece in pieces)
-
-    return parts(text, ((d.repetition, "~"), (d.component, "^"), (d.subcomponent, "&")))
-
-
-def segment(name: str, *fields: str | None) -> str:
-    r"""One segment in the standard delimiters, with its CR, without empty fields at the end.
-
-    fields: raw text from field 1 on (of MSH from MSH-2 on), each already escaped; None is empty. A
-    separator or control character left in a field is escaped here: no text can add a field or segment.
-    """
-    line = "|".join(field or "" for field in fields)
-    if line.count("|") >= len(fields) > 0 or _CONTROL.search(line):
-        line = "|".join(_sealed(field or "") for field in fields)
-    return f"{name}|{line}".rstrip("|") + "\r"
-
-
-def _sealed(field: str) -> str:
-    table = _escapes(HL7)
-    return _CONTROL.sub(lambda found: table[ord(found[0])], field).replace("|", "\\F\\")

@@ -1,0 +1,1 @@
+"""Bytes to and from one instrument: TCP, serial, folder, memory. Knows no protocol."""

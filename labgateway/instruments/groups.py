@@ -1,0 +1,183 @@
+"""Which rows belong together: a result row, what it stands under, and what hangs on it.
+
+    H                 H is the whole message's
+      P               a new P ends the O before it
+        O             a new O ends the one before
+          R           the result row: sees its own O, P and H, never another's
+            C M S     hang on the R before them
+
+    MSH PID [ORC] OBR {OBX {NTE TCD INV}} SPM    ORU: the specimen comes after its OBR
+    MSH [PID] SPM [SAC] {OBR [ORC] {OBX}}        OUL, OML, others: the specimen comes before
+
+Not here: what the fields mean. Linear in the number of rows; nothing raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from labgateway.instruments.paths import Place
+from labgateway.protocols.rows import Row
+
+
+class Group:
+    """The rows that stand above a result row, by name, and the texts already looked up in them."""
+
+    __slots__ = ("memo", "rows")
+
+    def __init__(self, rows: dict[str, Row]) -> None:
+        self.rows = rows
+        self.memo: dict[tuple[Place, ...], str] = {}
+
+
+class Item:
+    """One row of the wanted name with its group and the rows that hang on it."""
+
+    __slots__ = ("group", "hanging", "row")
+
+    def __init__(self, row: Row, group: Group) -> None:
+        self.row = row
+        self.group = group
+        self.hanging: list[Row] = []
+
+    def find(self, name: str) -> Row | None:
+        """The row a place of this name means for this item; None when there is none of its own."""
+        if name == self.row.name:
+            return self.row
+        for row in self.hanging:
+            if row.name == name:
+                return row
+        return self.group.rows.get(name)
+
+    def text(self, places: tuple[Place, ...]) -> str:
+        """Text at the first of these places that is filled; empty when none is."""
+        name = self.row.name
+        if len(places) == 1 and places[0].row == name:
+            return places[0].of(self.row)
+        if not self.hanging and all(place.row != name for place in places):
+            memo = self.group.memo
+            if places not in memo:
+                memo[places] = self._text(places)
+            return memo[places]
+        return self._text(places)
+
+    def _text(self, places: tuple[Place, ...]) -> str:
+        for place in places:
+            row = self.find(place.row)
+            if row is not None and (text := place.of(row)):
+                return text
+        return ""
+
+
+def astm(rows: Iterable[Row], wanted: frozenset[str]) -> list[Item]:
+    """The rows of the wanted names (R, Q) in message order, each under its own H, P and O."""
+    items: list[Item] = []
+    last: Item | None = None
+    group = Group({})
+    for row in rows:
+        match row.name:
+            case "H":
+                group, last = Group({"H": row}), None
+            case "P":
+                group, last = Group(_only(group, ("H",), row)), None
+            case "O":
+                group, last = Group(_only(group, ("H", "P"), row)), None
+            case "L":
+                group, last = Group(_only(group, ("H",), row)), None
+            case _:
+                pass
+        if row.name in wanted:
+            last = Item(row, group)
+            items.append(last)
+        elif last is not None and row.name not in ("R", "Q"):
+            last.hanging.append(row)
+    return items
+
+
+def _only(group: Group, names: tuple[str, ...], row: Row) -> dict[str, Row]:
+    return {name: group.rows[name] for name in names if name in group.rows} | {row.name: row}
+
+
+_STRUCTURAL = frozenset({"MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC", "OBX", "QPD", "QRD", "RCP"})
+_ABOVE = ("MSH", "PID", "PV1")
+
+
+def hl7(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
+    """The rows of the wanted names (OBX, QPD) in message order, each under its own specimen and order."""
+    if rows and rows[0].name == "MSH" and rows[0].value(9, 1) in ("ORU", "ORF"):
+        return _specimen_after(rows, wanted)
+    return _specimen_before(rows, wanted)
+
+
+def _specimen_after(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
+    """ORU: an ORC or OBR begins an order, the SPM behind it is its own. Two of them belong to nobody.
+
+    An SPM before the first OBR is against the structure of an ORU, so nobody can know whose it is.
+    """
+    items: list[Item] = []
+    last: Item | None = None
+    group = Group({})
+    for row in rows:
+        name = row.name
+        current = group.rows
+        match name:
+            case "PID":
+                group = Group({n: current[n] for n in ("MSH",) if n in current} | {"PID": row})
+            case "ORC" | "OBR" if "OBR" in current:
+                group = Group({n: current[n] for n in _ABOVE if n in current} | {name: row})
+            case "SPM" | "SAC":
+                if "OBR" in current:
+                    _one_only(current, row)
+            case "OBX" | "NTE" | "TCD" | "INV":
+                pass
+            case _:
+                current[name] = row
+        last = _item(row, group, wanted, last, items)
+    return items
+
+
+def _one_only(current: dict[str, Row], row: Row) -> None:
+    """Keep the only SPM (or SAC) of an order; a second one makes it impossible to say which is meant."""
+    if row.name not in current:
+        current[row.name] = row
+    elif current[row.name].fields[2:] != row.fields[2:]:
+        current[row.name] = Row(row.name, (row.name,), row.delimiters, row.number, row.is_hl7)
+
+
+def _specimen_before(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
+    """OUL, OML and the rest: an SPM or SAC begins a specimen, an OBR an order on it."""
+    items: list[Item] = []
+    last: Item | None = None
+    group = Group({})
+    orders_first = bool(rows) and rows[0].name == "MSH" and rows[0].value(9, 1) in ("OML", "ORM", "ORL", "ORR", "OMG")
+    for row in rows:
+        name = row.name
+        current = group.rows
+        drop: tuple[str, ...] = ()
+        match name:
+            case "PID" if "OBR" in current:
+                drop = tuple(n for n in current if n != "MSH")
+            case "SPM" | "SAC" if "OBR" in current or (name == "SPM" and "SPM" in current):
+                drop = tuple(n for n in current if n not in _ABOVE)
+            case "OBR" if "OBR" in current or not orders_first:
+                drop = ("ORC", "OBR", "TQ1")
+            case "ORC" if "OBR" in current and orders_first:
+                drop = ("ORC", "OBR", "TQ1")
+            case _:
+                pass
+        if (name in _STRUCTURAL or "OBR" not in current) and name not in ("OBX", "NTE"):
+            group = Group({n: r for n, r in current.items() if n not in drop} | {name: row})
+        last = _item(row, group, wanted, last, items)
+    return items
+
+
+def _item(row: Row, group: Group, wanted: frozenset[str], last: Item | None, items: list[Item]) -> Item | None:
+    """Note a wanted row, or hang a row on the wanted one before it; answer which one that is now."""
+    if row.name in wanted:
+        last = Item(row, group)
+        items.append(last)
+    elif row.name in _STRUCTURAL:
+        return None
+    elif last is not None:
+        last.hanging.append(row)
+    return last

@@ -1,0 +1,143 @@
+"""What is true of one model of instrument, as values; driver.py reads them from driver.toml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labgateway.instruments.paths import Condition, Place
+from labgateway.model import Status
+
+RAW_PROTOCOLS: tuple[str, ...] = ()
+"""Named raw framings of labgateway/protocols."""
+PROTOCOLS = ("astm", "hl7", *RAW_PROTOCOLS)
+ASTM_RECORDS = ("H", "P", "O", "R", "C", "Q", "M", "S", "L")
+STATUSES = ("simulated", "capture", "field")
+KINDS = ("tcp", "tcp-listen", "serial", "folder")
+ROW_KINDS = ("result", "ignore", "comment", "attachment")
+
+WHERE_REQUIRED = ("specimen", "code", "value")
+WHERE = (
+    *WHERE_REQUIRED,
+    "unit", "flag", "status", "measured_at", "patient", "patient_name", "birth_date", "sex", "action", "range",
+    "operator", "run", "comment", "dilution", "serial", "lot", "level", "specimen_type",
+)  # fmt: skip
+"""The names that [where] may place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serial:
+    """How an RS-232 line is set when config.toml does not say."""
+
+    baud: int = 9600
+    bits: int = 8
+    parity: str = "none"
+    stop: float = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """[line]. encoding None: MSH-18, else UTF-8, else Latin-1 with a mark. queries: asks the host for orders."""
+
+    kinds: tuple[str, ...] = ("tcp-listen", "tcp", "serial")
+    serial: Serial = Serial()
+    queries: bool = False
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognise:
+    """[recognise]. sender None and no conditions: only a person can name this driver.
+
+    sender: must match the whole sender. when: conditions on the first row of each name; one must hold.
+    """
+
+    sender: re.Pattern[str] | None = None
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """[words]. flag, status None: none declared. unreadable: specimen ids that are no id."""
+
+    flag: Mapping[str, str] | None = None
+    status: Mapping[str, Status] | None = None
+    no_result: frozenset[str] = frozenset()
+    unreadable: tuple[re.Pattern[str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """One [[rows]]: rows for which one of the conditions holds are of this kind."""
+
+    when: tuple[Condition, ...]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """[query]. specimen: where a host query names its specimens; when: which rows ask; empty: all."""
+
+    specimen: tuple[Place, ...] = ()
+    when: tuple[Condition, ...] = ()
+    everything: re.Pattern[str] | None = None
+    """What stands in the specimen's place when orders of all specimens are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One [[variant]]: messages for which a condition holds have these parts elsewhere."""
+
+    when: tuple[Condition, ...]
+    where: Mapping[str, tuple[Place, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Driver:
+    """What is true of an instrument's model. name: the folder's name.
+
+    tests: code to its possible units, "" for none. is_open: the site decides about codes; codes that
+    stand in tests are checked nevertheless. time_formats: strptime forms tried before the standard one.
+    """
+
+    name: str
+    folder: Path
+    title: str
+    maker: str
+    protocol: str
+    sources: tuple[str, ...]
+    where: Mapping[str, tuple[Place, ...]]
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    is_open: bool = False
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    status: str = "simulated"
+    quirks: tuple[str, ...] = ()
+    recognise: Recognise = Recognise()
+    line: LineSettings = LineSettings()
+    words: Words = Words()
+    control: tuple[Condition, ...] = ()
+    calibration: tuple[Condition, ...] = ()
+    rows: tuple[RowRule, ...] = ()
+    query: Query = Query()
+    variants: tuple[Variant, ...] = ()
+    take: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
+    """Name of [where] to the expression whose first group is what is meant of the text there."""
+    join: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name of [where] to the separator between all its filled places (instead of the first filled)."""
+    time_formats: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name it answers to, squeezed: its folder, and maker_model of each model and alias."""
+        makers = (self.maker, self.maker.split()[0])
+        models = {squeeze(maker + model) for maker in makers for model in (*self.models, *self.aliases)}
+        return frozenset({squeeze(self.name), *models, *(squeeze(alias) for alias in self.aliases)})
+
+
+def squeeze(name: str) -> str:
+    """A name for comparison: lower case, letters and digits only (``sysmex_xn550`` and ``Sysmex XN-550`` agree)."""
+    return "".join(c for c in name.lower() if c.isalnum())

@@ -20,9 +20,9 @@ from enum import Enum
 from labgateway.protocols import astm_frames, hl7
 
 _NAMES = (
-    "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI "
-    "DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
-).split()
+    "NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "BEL", "BS", "TAB", "LF", "VT", "FF", "CR", "SO", "SI",
+    "DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US",
+)  # fmt: skip
 _BYTES = {name: number for number, name in enumerate(_NAMES)} | {"HT": 9, "DEL": 0x7F, "LT": 0x3C}
 _WORD = re.compile(r"<([A-Z][A-Z0-9]{1,2}|x[0-9A-Fa-f]{2})>")
 _BYTE_OF = {number: f"<{name}>".encode() for number, name in enumerate(_NAMES)} | {0x7F: b"<DEL>"}
@@ -74,7 +74,7 @@ def read_wire(data: bytes) -> Wire:
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
         raise CaptureError(f"line {number} is not UTF-8; write other bytes as <xHH>") from None
-    for number, raw in enumerate(whole.splitlines(), 1):
+    for number, raw in enumerate(whole.split("\n"), 1):
         line = raw.rstrip("\r\n")
         if line.startswith("#"):
             name, colon, said = line[1:].partition(":")

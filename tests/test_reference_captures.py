@@ -1,0 +1,122 @@
+"""What real analyzers sent, against what it says: nothing wrong, nothing missing. Needs the reference captures."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labgateway.captures import open_capture
+from labgateway.cli.decode_command import as_object, shipped_drivers
+from labgateway.instruments.decode import decode
+from labgateway.instruments.driver import Driver, Library
+from labgateway.instruments.recognise import candidates, header_rows
+
+from .reference import FOLDER, fits, judge
+
+pytestmark = [
+    pytest.mark.captures,
+    pytest.mark.skipif(
+        not FOLDER.is_dir(), reason=f"no reference captures at {FOLDER.name}; set LABGATEWAY_CAPTURES to their folder"
+    ),
+]
+
+WITHOUT_DRIVER: frozenset[str] = frozenset()
+"""Instruments of the reference captures that have no driver yet. It may only shrink."""
+
+NOT_ANALYZERS = frozenset({"orders_from_emr"})
+
+
+def _folders() -> list[Path]:
+    if not FOLDER.is_dir():
+        return []
+    return sorted(p for p in FOLDER.iterdir() if p.is_dir() and p.name not in NOT_ANALYZERS)
+
+
+def _files() -> list[Path]:
+    return [p for f in _folders() for p in sorted(f.iterdir()) if p.with_suffix("").suffix != ".expected"]
+
+
+EXPECTED = [p for p in _files() if p.with_name(f"{p.stem}.expected.json").is_file()]
+OTHERS = [
+    p for p in _files() if p not in EXPECTED and p.name != "SOURCE.txt" and p.suffix in (".astm", ".hl7", ".bin")
+]
+
+
+@cache
+def library() -> Library:
+    return Library.of([shipped_drivers()])
+
+
+def drivers_for(path: Path) -> tuple[Driver, ...]:
+    return library().find_all(path.parent.name)
+
+
+def decoded(path: Path) -> list[dict[str, Any]]:
+    """Every result of a file as `decode --json` prints it, with the driver its own instrument has."""
+    out: list[dict[str, Any]] = []
+    for message in open_capture(path.read_bytes()).messages:
+        protocol, _ = header_rows(message)
+        driver = next(d for d in drivers_for(path) if d.protocol == protocol or protocol == "")
+        said = decode(driver, message)
+        out += [as_object(result, said) for result in said.results]
+    return out
+
+
+@pytest.mark.parametrize("path", EXPECTED, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_reference_capture_says_what_is_expected(path: Path) -> None:
+    """Nothing expected is missing and nothing says otherwise."""
+    if path.parent.name in WITHOUT_DRIVER:
+        pytest.skip("no driver yet")
+    expected = json.loads(path.with_name(f"{path.stem}.expected.json").read_text())
+    missing, wrong = judge(expected, decoded(path))
+    assert (wrong, missing) == ([], [])
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_message_without_expectation_reads_without_defect(path: Path) -> None:
+    """The other messages of instruments with a driver decode too; a host's own messages give no result."""
+    if path.parent.name in WITHOUT_DRIVER or not drivers_for(path):
+        pytest.skip("no driver yet")
+    for message in open_capture(path.read_bytes()).messages:
+        protocol, _ = header_rows(message)
+        for driver in drivers_for(path):
+            if driver.protocol == protocol:
+                said = decode(driver, message)
+                assert said.problem is None
+                if path.name.startswith("host_"):
+                    assert not said.results
+
+
+@pytest.mark.parametrize("path", [*EXPECTED, *OTHERS], ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_nobody_else_recognises_it(path: Path) -> None:
+    """A message is recognised by its own instrument's driver, or by nobody; never by another's."""
+    for message in open_capture(path.read_bytes()).messages:
+        known = candidates(message, library())
+        assert set(known) <= set(drivers_for(path)) or path.name.startswith("host_")
+
+
+def test_the_list_of_missing_drivers_is_true() -> None:
+    """An instrument stands in the list exactly when no driver answers to its name."""
+    names = {p.name for p in _folders() if any(e.parent == p for e in EXPECTED)}
+    assert {name for name in names if not library().find_all(name)} == WITHOUT_DRIVER
+
+
+def test_the_judge_can_fail() -> None:
+    """The rules of the index: other values are wrong, less is missing, parked is missing, strangers are wrong."""
+    wanted = {"kind": "patient", "specimen": "A", "code": "K", "value": {"any": ["1", "2"]}, "flags": ["H"]}
+    good = {"kind": "patient", "specimen": "A", "code": "K", "value": "2", "flags": ["H"], "reason": None}
+    assert judge([wanted], [good]) == ([], [])
+    assert judge([wanted], [])[0]
+    assert judge([wanted], [{**good, "value": "3"}])[1]
+    assert judge([wanted], [{**good, "value": None}])[0]
+    assert judge([wanted], [{**good, "flags": []}])[0]
+    assert judge([wanted], [{**good, "reason": "X: y"}])[0]
+    assert judge([wanted], [good, {**good, "code": "Na"}])[1]
+    star = {"optional": True, "code": "*"}
+    assert judge([wanted, star], [good, {**good, "code": "Na"}]) == ([], [])
+    assert judge([wanted, star], [good, {**good, "value": "9"}])[1]
+    assert not fits({"any": ["a"]}, "b")

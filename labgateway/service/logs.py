@@ -67,7 +67,7 @@ def configure(level: str = "info") -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=_Out,
         cache_logger_on_first_use=True,
     )
     # Libraries may put anything into their messages: only who complained and how loudly is logged.
@@ -75,6 +75,24 @@ def configure(level: str = "info") -> None:
     root.handlers = [_Foreign()]
     root.setLevel(logging.WARNING)
     logging.raiseExceptions = False
+
+
+class _Out:
+    """Whole lines on whatever standard output is now; a full or closed one must not stop a result."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        """Write and flush one line."""
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            # The disk of the log is full or its reader has gone: results go on.
+            return
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
 
 
 class _Foreign(logging.Handler):

@@ -1,0 +1,114 @@
+"""The analyzers: N connections that send session after session, stop and wait, and time each frame's answer.
+
+Run as a process of its own: ``python -m bench.load PROTOCOL PORT,PORT,... CONNECTIONS SECONDS FIRST``;
+prints one JSON object. FIRST is the first specimen number; each connection takes its own stripe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from bench.messages import oru, session
+
+
+class Analyzer(asyncio.Protocol):
+    """One analyzer on one connection. Frames wait for ACK; NAK or anything else counts as a fault."""
+
+    def __init__(self, protocol: str, numbers: range, until: float, done: asyncio.Future[None]) -> None:
+        self.numbers = iter(numbers)
+        self.astm = protocol == "astm"
+        self.until = until
+        self.done = done
+        self.messages = 0
+        self.faults = 0
+        self.waits: list[float] = []
+        self.acked: list[int] = []
+        self.queue: list[bytes] = []
+        self.at = 0
+        self.number = 0
+        self.sent = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin at once."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.next_message()
+
+    def next_message(self) -> None:
+        """The next session, or the end when time is up."""
+        if time.perf_counter() >= self.until:
+            self.transport.close()
+            return
+        self.number = next(self.numbers)
+        self.queue = session(self.number) if self.astm else [oru(self.number)]
+        self.at = 0
+        self.send()
+
+    def send(self) -> None:
+        """One frame, and its clock."""
+        self.sent = time.perf_counter()
+        self.transport.write(self.queue[self.at])
+
+    def data_received(self, data: bytes) -> None:
+        """An answer: the next frame, or the next message."""
+        self.waits.append(time.perf_counter() - self.sent)
+        good = data[-1:] == b"\x06" if self.astm else data.endswith(b"\x1c\r") and b"MSA|AA" in data
+        if not good:
+            self.faults += 1
+            self.send()
+            return
+        self.at += 1
+        if self.at < len(self.queue):
+            self.send()
+            return
+        self.messages += 1
+        self.acked.append(self.number)
+        if self.astm:
+            self.transport.write(b"\x04")
+        self.next_message()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The slice is over, or the server has gone."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def run(protocol: str, ports: list[int], connections: int, seconds: float, first: int) -> dict[str, object]:
+    """Load the ports for that long; connection n dials ports[n % len(ports)]."""
+    loop = asyncio.get_running_loop()
+    until = time.perf_counter() + seconds
+    analyzers: list[Analyzer] = []
+    ends: list[asyncio.Future[None]] = []
+    for n in range(connections):
+        done: asyncio.Future[None] = loop.create_future()
+        analyzer = Analyzer(protocol, range(first + n * 20_000, first + (n + 1) * 20_000), until, done)
+        await loop.create_connection(lambda a=analyzer: a, "127.0.0.1", ports[n % len(ports)])
+        analyzers.append(analyzer)
+        ends.append(done)
+    started = time.perf_counter()
+    await asyncio.wait(ends, timeout=seconds + 30)
+    took = time.perf_counter() - started
+    waits = sorted(w for a in analyzers for w in a.waits)
+    messages = sum(a.messages for a in analyzers)
+    return {
+        "messages": messages,
+        "per_second": messages / took,
+        "faults": sum(a.faults for a in analyzers),
+        "p50_ms": 1000 * waits[len(waits) // 2] if waits else None,
+        "p99_ms": 1000 * waits[len(waits) * 99 // 100] if waits else None,
+        "acked": [number for a in analyzers for number in a.acked],
+    }
+
+
+def main() -> None:
+    """One slice."""
+    protocol, ports, connections, seconds, first = sys.argv[1:6]
+    found = asyncio.run(run(protocol, [int(p) for p in ports.split(",")], int(connections), float(seconds), int(first)))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

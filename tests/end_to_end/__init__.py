@@ -1,0 +1,1 @@
+"""Real processes over loopback TCP: analyzers, the gateway, an EMR."""

@@ -1,0 +1,491 @@
+"""Brings one destination what is owed to it: in order per lane, for ever, one answer at a time.
+
+    store --ready--> queue --send--> destination
+                       ^                |
+                       | after a wait   v
+                       +--- retry --- outcome --- settle | park --> store, then the lane goes on
+
+A lane is one specimen. A lane has at most one delivery in hand, from the moment it is read until its
+settlement is committed; so a correction never overtakes what it corrects. Other lanes go on meanwhile.
+
+    Accepted     settled
+    Refused      parked: the lane stands still for a person; or, where time may cure it, tried
+                 ``schedule.REFUSALS`` times with growing waits, then parked
+    Silent       the lane waits and is tried again, for ever; it may have arrived, so the same bytes go again
+    Unreachable  nobody's fault: it stays first in the queue, for ever
+
+After Silent or Unreachable the destination is *away*: one delivery after the other probes it, with growing
+waits, each time of another lane where there is one (a message on which the destination chokes must not keep
+the others back), until it answers anything at all.
+
+Not here: what the bytes mean, sockets (the destination's), SQL (the store's), who may press Retry.
+Time is the running loop's, which a test may simulate; the wall clock only dates the health report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as _random
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.delivery.schedule import REFUSALS, next_try
+from labgateway.errors import StoreError
+
+Done = Callable[[BaseException | None], None]
+"""Called in the loop after the commit (None), or with why there was none."""
+
+LOG_EVERY_S = 60.0
+_FETCH_PAUSE_S = 0.005  # several arrivals share one read of the store
+_IN_HAND = 1024  # lanes read and not finished, most of them waiting for their next try
+_GRACE_S = 0.5  # at the end: for answers that are on their way
+_LAST_COMMITS_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message owed to one destination.
+
+    id: the store's. lane: the specimen; patient data, so never in a log. control_id: MSH-10 or its like,
+    stable. body: as it is sent each time. refusals: counted refusals so far (``Refused.may_retry``).
+    """
+
+    id: int
+    lane: str
+    control_id: str
+    body: bytes
+    refusals: int = 0
+
+
+class Destination(Protocol):
+    """Where a delivery goes."""
+
+    @property
+    def connections(self) -> int:
+        """How many ``send`` may run at once."""
+        ...
+
+    async def send(self, body: bytes, control_id: str) -> Outcome:
+        """One attempt; it ends by itself within the destination's own limits."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class Outbox(Protocol):
+    """The store, as far as one destination's deliveries are concerned.
+
+    settle, retry and park only submit; ``done`` is called in the loop after the commit. They must commit in
+    the order in which they were called, and be harmless when repeated.
+    """
+
+    async def ready(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
+        """What may be sent next, oldest first: of each lane the oldest unsettled delivery, unless it is parked.
+
+        in_hand: ids to leave out; their lanes are busy. Raises StoreError.
+        """
+        ...
+
+    def settle(self, delivery: Delivery, words: str, done: Done) -> None:
+        """The destination has taken it; words: what it said."""
+        ...
+
+    def retry(self, delivery: Delivery, words: str, done: Done, *, refused: bool) -> None:
+        """An attempt failed and will be repeated. refused: it counts as a refusal."""
+        ...
+
+    def park(self, delivery: Delivery, words: str, done: Done) -> None:
+        """The destination refused it; words: the reason in its own words, for the store only."""
+        ...
+
+
+class State(StrEnum):
+    """How the destination stands to us."""
+
+    STARTING = "starting"
+    """Has not been tried yet."""
+    ANSWERING = "answering"
+    AWAY = "away"
+    SHADOW = "shadow"
+    """Deliveries are prepared and kept; nothing is sent."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """For the status page. Times are aware UTC, None: never. why: of the outage, no patient data.
+
+    in_hand: deliveries read from the store and not finished; how many wait in all only the store knows.
+    attempts: probes since the outage began. The counters run since the start of the process.
+    """
+
+    destination: str
+    state: State
+    since: datetime
+    why: str
+    last_answer_at: datetime | None
+    in_hand: int
+    attempts: int
+    accepted: int
+    refused: int
+    parked: int
+
+
+@dataclass(slots=True)
+class _Item:
+    delivery: Delivery
+    refusals: int
+    silences: int = 0
+
+
+def _mute(event: str, **ids: object) -> None:
+    """Say nothing."""
+
+
+class Sender:
+    """Delivers to one destination until cancelled. ``wake`` it when new deliveries were committed."""
+
+    def __init__(
+        self,
+        name: str,
+        destination: Destination,
+        outbox: Outbox,
+        *,
+        shadow: bool = False,
+        window: int = 64,
+        gap_s: float = 0.0,
+        say: Callable[..., None] = _mute,
+        random: Callable[[], float] = _random.random,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Starts nothing; ``run`` does.
+
+        window: deliveries kept in memory ready to send. gap_s: least time between two sends, for
+        destinations that choke on more. say: a log line, ids only.
+        """
+        self.name = name
+        self._destination = destination
+        self._outbox = outbox
+        self._shadow = shadow
+        self._window = window
+        self._gap_s = gap_s
+        self._say = say
+        self._random = random
+        self._utcnow = utcnow
+
+        self._queue: deque[_Item] = deque()
+        self._in_hand: dict[int, _Item] = {}
+        self._lanes: set[str] = set()
+        self._flying: set[asyncio.Task[None]] = set()
+        self._commits = 0  # settlements under way
+
+        self._more = True  # the store may hold something that is not in hand
+        self._fetching: asyncio.Task[None] | None = None
+        self._finished_meanwhile: set[int] = set()  # during a fetch: its snapshot may still show them
+        self._fetch_at = 0.0
+
+        self._away = 0  # failed attempts since the last answer
+        self._away_since = 0.0
+        self._away_said = False
+        self._probing = False
+        self._probe_at = 0.0
+        self._next_send_at = 0.0
+        self._gap_timer: asyncio.TimerHandle | None = None
+
+        self._state = State.SHADOW if shadow else State.STARTING
+        self._since = utcnow()
+        self._why = ""
+        self._last_answer_at: datetime | None = None
+        self._accepted = self._refused = self._parked = 0
+        self._said: dict[str, tuple[float, int]] = {}
+
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._end: asyncio.Future[None] | None = None
+
+    # Outside
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then end within a second. Raises only what is a defect of ours."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        try:
+            if not self._shadow:
+                self._refill()
+            await self._end
+        finally:
+            await self._stop()
+
+    def wake(self) -> None:
+        """There are new deliveries, or a parked one was freed. Cheap; call it after the commit, in the loop."""
+        self._more = True
+        self._refill()
+
+    def health(self) -> Health:
+        """How it stands now."""
+        return Health(
+            self.name,
+            self._state,
+            self._since,
+            self._why,
+            self._last_answer_at,
+            len(self._in_hand),
+            self._away,
+            self._accepted,
+            self._refused,
+            self._parked,
+        )
+
+    # From the store
+
+    def _refill(self) -> None:
+        loop = self._running()
+        if loop is None or self._shadow or not self._more or self._fetching is not None:
+            return
+        if len(self._queue) >= self._window // 2 or len(self._in_hand) >= _IN_HAND:
+            return
+        now = loop.time()
+        if now < self._fetch_at:
+            # The pause is a fetch that has not begun yet: it keeps the place, so that no second one is planned.
+            self._fetching = self._task(self._fetch(self._fetch_at - now))
+        else:
+            self._fetching = self._task(self._fetch(0.0))
+
+    async def _fetch(self, pause_s: float) -> None:
+        try:
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+            self._more = False
+            self._finished_meanwhile.clear()
+            got = await self._outbox.ready(self._window, tuple(self._in_hand))
+        except StoreError:
+            self._more = True
+            self._later(next_try(1, self._random), self._refill)
+            return
+        finally:
+            self._fetching = None
+            self._fetch_at = asyncio.get_running_loop().time() + _FETCH_PAUSE_S
+        before = len(self._in_hand)
+        for delivery in got:
+            if delivery.id in self._in_hand or delivery.id in self._finished_meanwhile:
+                continue
+            if delivery.lane in self._lanes:
+                continue  # comes again when the lane's turn is over
+            item = _Item(delivery, delivery.refusals)
+            self._in_hand[delivery.id] = item
+            self._lanes.add(delivery.lane)
+            self._queue.append(item)
+        if len(got) >= self._window and len(self._in_hand) > before:
+            self._more = True
+        self._pump()
+        self._refill()
+
+    # To the destination
+
+    def _pump(self) -> None:
+        """Start every send that may start now."""
+        loop = self._running()
+        if loop is None:
+            return
+        while self._queue and len(self._flying) < max(1, self._destination.connections):
+            now = loop.time()
+            if self._away and (self._probing or now < self._probe_at):
+                return
+            if now < self._next_send_at:
+                if self._gap_timer is None:
+                    self._gap_timer = self._later(self._next_send_at - now, self._after_gap)
+                return
+            self._next_send_at = now + self._gap_s
+            item = self._queue.popleft()
+            probe = self._away > 0
+            self._probing = self._probing or probe
+            task = self._task(self._send(item, probe))
+            self._flying.add(task)
+            task.add_done_callback(self._flying.discard)
+        if len(self._queue) < self._window // 2:
+            self._refill()
+
+    def _after_gap(self) -> None:
+        self._gap_timer = None
+        self._pump()
+
+    async def _send(self, item: _Item, probe: bool) -> None:
+        delivery = item.delivery
+        try:
+            outcome = await self._destination.send(delivery.body, delivery.control_id)
+        except Exception as error:
+            outcome = Silent(f"defect in the destination: {type(error).__name__}")
+        task = asyncio.current_task()
+        if task is not None:
+            self._flying.discard(task)
+        if probe:
+            self._probing = False
+        self._book(item, outcome, probe)
+        self._pump()
+
+    def _book(self, item: _Item, outcome: Outcome, probe: bool) -> None:
+        """What an outcome means for the delivery, its lane and the destination."""
+        match outcome:
+            case Accepted(words):
+                self._answered()
+                self._accepted += 1
+                self._finish(item, words, self._outbox.settle)
+            case Refused(words, may_retry):
+                self._answered()
+                self._refused += 1
+                item.refusals += 1
+                if may_retry and item.refusals < REFUSALS:
+                    self._record(item, words, refused=True)
+                    self._later(next_try(item.refusals, self._random), lambda: self._again(item))
+                else:
+                    self._parked += 1
+                    self._seldom("delivery_parked", delivery=item.delivery.id)
+                    self._finish(item, words, self._outbox.park)
+            case Silent(why):
+                item.silences += 1
+                self._record(item, why, refused=False)
+                self._later(next_try(item.silences, self._random), lambda: self._again(item))
+                self._gone(why, probe)
+            case Unreachable(why):
+                self._queue.appendleft(item)
+                self._gone(why, probe)
+
+    def _record(self, item: _Item, words: str, *, refused: bool) -> None:
+        """A failed attempt, for people to read and for the count of refusals; nothing waits for its commit."""
+        try:
+            self._outbox.retry(item.delivery, words, _nothing, refused=refused)
+        except StoreError:
+            pass  # the try itself is not affected; the store tells its own troubles
+
+    def _again(self, item: _Item) -> None:
+        """Its wait is over. Behind the others: what went silent once must not be every probe."""
+        self._queue.append(item)
+        self._pump()
+
+    def _finish(self, item: _Item, words: str, how: Callable[[Delivery, str, Done], None], failures: int = 0) -> None:
+        """Book it in the store; only after the commit the lane is free. Never sends again what was answered."""
+        self._commits += 1
+
+        def done(error: BaseException | None) -> None:
+            self._commits -= 1
+            if error is None:
+                self._finished(item)
+            elif self._running() is not None:
+                wait_s = next_try(failures + 1, self._random)
+                self._later(wait_s, lambda: self._finish(item, words, how, failures + 1))
+
+        try:
+            how(item.delivery, words, done)
+        except StoreError as error:
+            done(error)
+
+    def _finished(self, item: _Item) -> None:
+        delivery = item.delivery
+        if self._in_hand.pop(delivery.id, None) is not None:
+            self._lanes.discard(delivery.lane)
+        if self._fetching is not None:
+            self._finished_meanwhile.add(delivery.id)
+        self._more = True  # the next of this lane
+        self._refill()
+
+    # How the destination stands
+
+    def _answered(self) -> None:
+        self._last_answer_at = self._utcnow()
+        if self._state is not State.ANSWERING:
+            self._turn(State.ANSWERING, "")
+        if self._away:
+            away_s = round(self._time() - self._away_since, 1)
+            if self._away_said:
+                self._say("destination_back", destination=self.name, away_s=away_s, attempts=self._away)
+            self._away, self._away_said = 0, False
+
+    def _gone(self, why: str, probe: bool) -> None:
+        if not self._away:
+            self._away_since = self._time()
+            self._turn(State.AWAY, why)
+        elif not probe:
+            return  # several connections failed at once: one outage, counted once
+        self._why = why
+        self._away += 1
+        wait_s = next_try(self._away, self._random)
+        self._probe_at = self._time() + wait_s
+        self._later(wait_s, self._pump)
+        self._away_said |= self._seldom("destination_away", why=why, attempts=self._away)
+
+    def _turn(self, state: State, why: str) -> None:
+        self._state, self._why, self._since = state, why, self._utcnow()
+
+    def _seldom(self, event: str, **ids: object) -> bool:
+        """Say it, at most once a minute of each kind; ``unsaid`` counts those between. False: it was not said."""
+        now = self._time()
+        last, unsaid = self._said.get(event, (now - LOG_EVERY_S, 0))
+        if now - last < LOG_EVERY_S:
+            self._said[event] = (last, unsaid + 1)
+            return False
+        self._said[event] = (now, 0)
+        self._say(event, destination=self.name, **ids, **({"unsaid": unsaid} if unsaid else {}))
+        return True
+
+    # Tasks and timers
+
+    def _running(self) -> asyncio.AbstractEventLoop | None:
+        return self._loop if self._end is not None and not self._end.done() else None
+
+    def _time(self) -> float:
+        return self._loop.time() if self._loop else 0.0
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._look_at)
+        return task
+
+    def _look_at(self, task: asyncio.Task[None]) -> None:
+        """A task that failed is a defect: ``run`` raises it."""
+        if not task.cancelled() and (error := task.exception()) and self._end and not self._end.done():
+            self._end.set_exception(error)
+
+    def _later(self, wait_s: float, what: Callable[[], None]) -> asyncio.TimerHandle | None:
+        loop = self._running()
+        if loop is None:
+            return None
+
+        def fire() -> None:
+            self._timers.discard(handle)
+            what()
+
+        handle = loop.call_later(wait_s, fire)
+        self._timers.add(handle)
+        return handle
+
+    async def _stop(self) -> None:
+        if self._end is not None and not self._end.done():
+            self._end.cancel()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._fetching is not None:
+            self._fetching.cancel()
+        if self._flying:
+            _, late = await asyncio.wait(tuple(self._flying), timeout=_GRACE_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=0.1)
+        await self._destination.close()
+        waited = 0.0
+        while self._commits and waited < _LAST_COMMITS_S:
+            await asyncio.sleep(0.01)
+            waited += 0.01
+        self._turn(State.STOPPED, "")
+
+
+def _nothing(_: BaseException | None) -> None:
+    """Nothing waits for this commit."""

@@ -41,9 +41,7 @@ def _files() -> list[Path]:
 
 
 EXPECTED = [p for p in _files() if p.with_name(f"{p.stem}.expected.json").is_file()]
-OTHERS = [
-    p for p in _files() if p not in EXPECTED and p.name != "SOURCE.txt" and p.suffix in (".astm", ".hl7", ".bin")
-]
+OTHERS = [p for p in _files() if p not in EXPECTED and p.name != "SOURCE.txt" and p.suffix in (".astm", ".hl7", ".bin")]
 
 
 @cache

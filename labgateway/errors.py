@@ -152,6 +152,23 @@ class Reason(Enum):
         "Look at both; release only if the instrument is right.",
     )
 
+    VALUE_WITHHELD = (
+        "The instrument withholds a value that it has already reported.",
+        "If the reported value stands, reject this one; if it does not, correct or retract it.",
+    )
+    EARLIER_HELD = (
+        "An earlier result of the same test of this specimen is still held.",
+        "Compare the two; release the one that is right and reject the other one.",
+    )
+    REJECTED_BEFORE = (
+        "The same result was rejected by a person before.",
+        "Release it if it is a new measurement that is right; otherwise reject it again.",
+    )
+    MAYBE_REPEATED = (
+        "The same test of this specimen id came again, and nothing proves that it is the same tube.",
+        "Look at the tube: release the result if it belongs to another specimen, reject it if it is a repeat.",
+    )
+
     # Delivery
     REFUSED = (
         "The destination refused the message.",

@@ -162,6 +162,8 @@ class Order:
     received_at: datetime | None = None
     """UTC."""
     id: int = 0
+    patient_changed_at: datetime | None = None
+    """When the EMR gave this order to another patient (change, merge, move): our clock, UTC; None: never."""
 
 
 class Action(StrEnum):

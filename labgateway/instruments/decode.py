@@ -8,7 +8,7 @@ A defect of ours is a problem of the message, never an exception.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,8 +16,7 @@ from typing import Any
 from labgateway.errors import Problem, Reason
 from labgateway.instruments import groups, quirks, text
 from labgateway.instruments.groups import Item
-from labgateway.instruments.paths import Condition
-from labgateway.instruments.plan import Plan, plan_for
+from labgateway.instruments.plan import Plan, any_holds, plan_for
 from labgateway.instruments.spec import Driver
 from labgateway.instruments.times import read_time
 from labgateway.model import Attachment, Decoded, Kind, Result, Status
@@ -109,9 +108,9 @@ class _Reader:
         if self._group is not item.group:
             self._group, self._waiting = item.group, []
         what = "result"
-        for rule in plan.driver.rows:
-            if self._any(rule.when, item):
-                what = rule.kind
+        for conditions, kind in plan.rows:
+            if any_holds(conditions, item):
+                what = kind
                 break
         if what == "result":
             self._append(item, out)
@@ -131,7 +130,7 @@ class _Reader:
     def query(self, item: Item, out: list[Result]) -> None:
         """Append one QUERY result for each specimen that the row asks for."""
         driver = self._plan.driver
-        if driver.query.when and not self._any(driver.query.when, item):
+        if driver.query.when and not any_holds(self._plan.query_when, item):
             return
         found: list[str] = []
         for place in driver.query.specimen:
@@ -147,17 +146,6 @@ class _Reader:
                 problem = Problem(Reason.SPECIMEN_UNREADABLE)
             id_ = None if asks_all or problem or not specimen else specimen
             out.append(Result(Kind.QUERY, id_, "", None, problem=problem, where=where))
-
-    def _any(self, conditions: Iterable[Condition], item: Item) -> bool:
-        texts = self._plan.texts
-        for condition in conditions:
-            for clause in condition:
-                text_of = texts.get(clause.key)
-                if not clause.pattern.search(text_of(item) if text_of else item.text(clause.places)):
-                    break
-            else:
-                return True
-        return False
 
     def _append(self, item: Item, out: list[Result]) -> None:
         result: Result | None = self._result(item)
@@ -186,11 +174,8 @@ class _Reader:
         flags = plan.flags(item)
         status_text = texts["status"](item)
         time_text = texts["measured_at"](item)
-        kind = Kind.PATIENT
-        if driver.control and self._any(driver.control, item):
-            kind = Kind.CONTROL
-        elif driver.calibration and self._any(driver.calibration, item):
-            kind = Kind.CALIBRATION
+        group = item.group
+        kind = group.kind if isinstance(group.kind, Kind) else self._kind(item)
         status = _status(driver, status_text)
         measured_at = self._time(time_text) if time_text else None
         problem = (
@@ -203,7 +188,11 @@ class _Reader:
         if self._marked and problem is None and not f"{specimen}{code}{value}{unit}{flags}".isascii():
             problem = Problem(Reason.BAD_TEXT, f"code {_short(code)}" if code.isascii() else "")
         row = item.row
-        extras: dict[str, Any] = {n: known for n, text_of in plan.extras if (known := _tidy(n, text_of(item)))}
+        if group.known is None:
+            group.known = {n: known for n, text_of in plan.extras_above if (known := _tidy(n, text_of(item)))}
+        extras: dict[str, Any] = group.known
+        if plan.extras:
+            extras = {**extras, **{n: known for n, text_of in plan.extras if (known := _tidy(n, text_of(item)))}}
         comments = plan.comments_of(item)
         if value in comments:
             comments = tuple(comment for comment in comments if comment != value)
@@ -222,6 +211,17 @@ class _Reader:
             comments=comments,
             **extras,
         )
+
+    def _kind(self, item: Item) -> Kind:
+        plan = self._plan
+        kind = Kind.PATIENT
+        if any_holds(plan.control, item):
+            kind = Kind.CONTROL
+        elif any_holds(plan.calibration, item):
+            kind = Kind.CALIBRATION
+        if plan.kind_is_above:
+            item.group.kind = kind
+        return kind
 
     def _time(self, text: str) -> datetime | None:
         if text not in self._times:

@@ -23,11 +23,14 @@ from labgateway.protocols.rows import Row
 class Group:
     """The rows that stand above a result row, by name, and the texts already looked up in them."""
 
-    __slots__ = ("memo", "rows")
+    __slots__ = ("kind", "known", "memo", "rows")
 
     def __init__(self, rows: dict[str, Row]) -> None:
         self.rows = rows
-        self.memo: dict[tuple[Place, ...], str] = {}
+        self.memo: dict[object, str] = {}
+        self.known: dict[str, str] | None = None
+        """Parts of a result that are the same for the whole group, once they were read."""
+        self.kind: object = None
 
 
 class Item:
@@ -51,17 +54,6 @@ class Item:
 
     def text(self, places: tuple[Place, ...]) -> str:
         """Text at the first of these places that is filled; empty when none is."""
-        name = self.row.name
-        if len(places) == 1 and places[0].row == name:
-            return places[0].of(self.row)
-        if not self.hanging and all(place.row != name for place in places):
-            memo = self.group.memo
-            if places not in memo:
-                memo[places] = self._text(places)
-            return memo[places]
-        return self._text(places)
-
-    def _text(self, places: tuple[Place, ...]) -> str:
         for place in places:
             row = self.find(place.row)
             if row is not None and (text := place.of(row)):
@@ -98,7 +90,11 @@ def _only(group: Group, names: tuple[str, ...], row: Row) -> dict[str, Row]:
     return {name: group.rows[name] for name in names if name in group.rows} | {row.name: row}
 
 
-_STRUCTURAL = frozenset({"MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC", "OBX", "QPD", "QRD", "RCP"})
+_STRUCTURAL: frozenset[str] = frozenset(
+    {"MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC", "OBX", "QPD", "QRD", "RCP"}
+)
+NEVER_HANGING = _STRUCTURAL | {"H", "P", "O", "L", "R", "Q"}
+"""Names of rows that stand above a result or beside it, and never hang on one."""
 _ABOVE = ("MSH", "PID", "PV1")
 
 

@@ -5,17 +5,20 @@ Not here: what the texts mean (decode.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from labgateway.instruments import quirks
-from labgateway.instruments.groups import Item
+from labgateway.instruments.groups import NEVER_HANGING, Item
 from labgateway.instruments.paths import Condition, Place, holds
 from labgateway.instruments.spec import Driver
 from labgateway.protocols.rows import Row
 
 TextOf = Callable[[Item], str]
+Ready = tuple[tuple[tuple[TextOf, Callable[[str], re.Match[str] | None]], ...], ...]
+"""Conditions, each a tuple of clauses: how to get the text, and the search that must find something in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,15 @@ class Plan:
     variants: tuple[tuple[tuple[Condition, ...], Plan], ...]
     texts: dict[str, TextOf]
     extras: tuple[tuple[str, TextOf], ...]
+    """Further parts of a result that stand in its own row or hang on it."""
+    extras_above: tuple[tuple[str, TextOf], ...]
+    """Those that stand above it: the same for the whole group."""
+    rows: tuple[tuple[Ready, str], ...]
+    control: Ready
+    calibration: Ready
+    kind_is_above: bool
+    """Whether patient, control or calibration is the same for the whole group."""
+    query_when: Ready
     flags: Callable[[Item], tuple[str, ...]]
     comments_of: Callable[[Item], tuple[str, ...]]
     has_unit: bool
@@ -88,6 +100,18 @@ def _make_plan(
     texts = {name: _text_of(driver, name, places, row) for name, places in where.items()}
     for name in ("specimen", "code", "value", "unit", "status", "measured_at", *_EXTRAS):
         texts.setdefault(name, nothing)
+    above = {name for name, places in where.items() if _is_above(places, row)}
+
+    def ready(conditions: Iterable[Condition]) -> Ready:
+        return tuple(
+            tuple(
+                (texts.get(clause.key) or _plain(clause.places, row, None), clause.pattern.search)
+                for clause in condition
+            )
+            for condition in conditions
+        )
+
+    extras = [(name, texts[name]) for name in _EXTRAS if texts[name] is not nothing]
     return Plan(
         driver=driver,
         row=row,
@@ -95,13 +119,39 @@ def _make_plan(
         wanted=frozenset({row, query_row} - {""}),
         variants=variants,
         texts=texts,
-        extras=tuple((name, texts[name]) for name in _EXTRAS if texts[name] is not nothing),
-        flags=_flags_of(where.get("flag", ())),
+        extras=tuple(extra for extra in extras if extra[0] not in above),
+        extras_above=tuple(extra for extra in extras if extra[0] in above),
+        rows=tuple((ready(rule.when), rule.kind) for rule in driver.rows),
+        control=ready(driver.control),
+        calibration=ready(driver.calibration),
+        kind_is_above=all(
+            clause.key in above or (clause.key not in where and _is_above(clause.places, row))
+            for condition in (*driver.control, *driver.calibration)
+            for clause in condition
+        ),
+        query_when=ready(driver.query.when),
+        flags=_flags_of(where.get("flag", ()), row),
         comments_of=_comments_of(driver, where.get("comment", ()), row),
         has_unit="unit" in where,
         specimen_quirks=tuple(quirks.SPECIMEN[name] for name in driver.quirks if name in quirks.SPECIMEN),
         result_quirks=tuple(quirks.RESULT[name] for name in driver.quirks if name in quirks.RESULT),
     )
+
+
+def any_holds(conditions: Ready, item: Item) -> bool:
+    """Whether one of the conditions holds for an item."""
+    for condition in conditions:
+        for text_of, search in condition:
+            if not search(text_of(item)):
+                break
+        else:
+            return True
+    return False
+
+
+def _is_above(places: tuple[Place, ...], row: str) -> bool:
+    """Whether these places are the same for every result row of a group."""
+    return all(place.row in NEVER_HANGING and place.row != row for place in places)
 
 
 def nothing(_: Item) -> str:
@@ -125,21 +175,104 @@ def _text_of(driver: Driver, name: str, places: tuple[Place, ...], row: str) -> 
 
 def _plain(places: tuple[Place, ...], row: str, separator: str | None) -> TextOf:
     if separator is not None:
-        single = [(place,) for place in places]
-        return lambda item: separator.join(found for one in single if (found := item.text(one)))
-    if len(places) == 1 and places[0].row == row:
-        of = places[0].of
-        return lambda item: of(item.row)
+        single = [_plain((place,), row, None) for place in places]
+        return lambda item: separator.join(found for one in single if (found := one(item)))
+    if _is_above(places, row):
+        return _remembered(places)
+    if all(place.row == row for place in places):
+        readers = [own_reader(place) for place in places]
+        return readers[0] if len(readers) == 1 else _first_of(readers)
     return lambda item: item.text(places)
 
 
-def _flags_of(places: tuple[Place, ...]) -> Callable[[Item], tuple[str, ...]]:
+def _first_of(readers: list[TextOf]) -> TextOf:
+    def first(item: Item) -> str:
+        for read in readers:
+            if found := read(item):
+                return found
+        return ""
+
+    return first
+
+
+def _remembered(places: tuple[Place, ...]) -> TextOf:
+    """Texts above the result rows, looked up once a group."""
+    key = object()
+
+    def text_of(item: Item) -> str:
+        memo = item.group.memo
+        found = memo.get(key)
+        if found is None:
+            found = memo[key] = item.text(places)
+        return found
+
+    return text_of
+
+
+def own_reader(place: Place) -> TextOf:
+    """The text at a place of the item's own row: as `Place.of`, with the common case made quick.
+
+    The common case: no header row, no repetition and no escape in the field. (An empty separator is
+    found in every text, so that messages without one take the slow way.)
+    """
+    slow = place.of
+    if place.subcomponent is not None or place.row in _HEADERS or place.field < 2:
+        return lambda item: slow(item.row)
+    at = place.field if len(place.row) == 3 else place.field - 1
+    if place.component is None:
+        return _own_field(at, slow)
+    part = place.component - 1
+
+    def of(item: Item) -> str:
+        row = item.row
+        fields = row.fields
+        if at >= len(fields) or not (text := fields[at]):
+            return ""
+        d = row.delimiters
+        if d.escape in text or d.repetition in text:
+            return slow(row)
+        parts = text.split(d.component)
+        if part >= len(parts):
+            return ""
+        text = parts[part]
+        if d.subcomponent and d.subcomponent in text:
+            return slow(row)
+        text = text.strip()
+        return "" if text == '""' else text
+
+    return of
+
+
+def _own_field(at: int, slow: Callable[[Row], str]) -> TextOf:
+    def of(item: Item) -> str:
+        row = item.row
+        fields = row.fields
+        if at >= len(fields) or not (text := fields[at]):
+            return ""
+        if row.delimiters.escape in text:
+            return slow(row)
+        text = text.strip()
+        return "" if text == '""' else text
+
+    return of
+
+
+_HEADERS = frozenset({"H", "MSH", "FHS", "BHS"})
+
+
+def _flags_of(places: tuple[Place, ...], own: str) -> Callable[[Item], tuple[str, ...]]:
     """Flags as sent, one entry each repetition, of the first place that has any."""
+    quick = [(place, own_reader(place) if place.row == own else None) for place in places]
 
     def flags(item: Item) -> tuple[str, ...]:
-        for place in places:
-            row = item.find(place.row)
-            if row is not None and row.raw(place.field) and (found := place.all_of(row)):
+        for place, read in quick:
+            row = item.row if read else item.find(place.row)
+            if row is None or not (raw := row.raw(place.field)):
+                continue
+            if read and row.delimiters.repetition not in raw:
+                if text := read(item):
+                    return (text,)
+            elif found := place.all_of(row):
                 return tuple(found)
         return ()
 

@@ -10,7 +10,6 @@ from labgateway.protocols.rows import HL7, Delimiters, Row
 _HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])")
 _HEADERS = re.compile(rb"(?:\A|(?<=[\r\n\x0b\x1c]))[ \t]*(?=MSH[!-/:-@\[-`{-~])")
 _BATCH_ROW = re.compile(rb"(?:\A|(?<=[\r\n]))(?:FHS|BHS|BTS|FTS)[^\r\n]*[\r\n]*")
-_LINE_END = re.compile("\r\n|\n|\r")
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
 
 _CHARSETS = {
@@ -174,25 +173,28 @@ def _rows(text: str, delimiters: Delimiters) -> tuple[Row, ...]:
     separator = delimiters.field
     counts: dict[str, int] = {}
     rows: list[Row] = []
+    stray: list[str] = []
     for line in text.split("\r"):
         fields = tuple(line.split(separator))
         name = fields[0]
         if len(name) != 3 or (len(fields) == 1 and not _NAME.match(name)):
             stripped = line.strip(" \t\x0b\x1c\x1a\0")
-            if not stripped:
-                continue
             fields = tuple(stripped.split(separator))
             name = fields[0]
             if not _NAME.match(name):
-                if rows:
-                    rows[-1] = _continued(rows[-1], line.rstrip("\x0b\x1c\x1a\0"), separator)
+                if stripped:
+                    stray.append(line)
                 continue
+        if stray:
+            rows[-1:] = [_continued(row, stray) for row in rows[-1:]]
+            stray = []
         count = counts[name] = counts.get(name, 0) + 1
         rows.append(Row(name, fields, delimiters, count, True))
+    if stray:
+        rows[-1:] = [_continued(row, stray) for row in rows[-1:]]
     return tuple(rows)
 
 
-def _continued(row: Row, line: str, separator: str) -> Row:
-    first, *rest = line.split(separator)
-    fields = (*row.fields[:-1], f"{row.fields[-1]}\n{first}", *rest)
-    return Row(row.name, fields, row.delimiters, row.number, True)
+def _continued(row: Row, lines: list[str]) -> Row:
+    text = "\n".join([row.fields[-1], *lines])
+    return Row(row.name, (*row.fields[:-1], *text.split(row.delimiters.field)), row.delimiters, row.number, True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from zlib import adler32
 
 ENQ, ACK, NAK, EOT = b"\x05", b"\x06", b"\x15", b"\x04"
 STX, ETX, ETB, CR, LF = b"\x02", b"\x03", b"\x17", b"\r", b"\n"
@@ -27,12 +28,23 @@ _RESTRICTED = re.compile(rb"[\x01-\x06\x0a\x10-\x17]")
 """SOH STX ETX EOT ENQ ACK LF DLE DC1-DC4 NAK SYN ETB: never inside a text (LIS01-A2 6.6)."""
 
 
+def byte_sum(data: bytes) -> int:
+    """The sum of the bytes modulo 256.
+
+    The low half of an Adler-32 that starts at 0 is the sum modulo 65,521, and 256 bytes cannot reach
+    that: several times as fast as sum().
+    """
+    if len(data) <= 256:
+        return adler32(data, 0) & 0xFF
+    return sum(adler32(data[at : at + 256], 0) & 0xFF for at in range(0, len(data), 256)) & 0xFF
+
+
 def checksum(data: bytes) -> bytes:
     """Two upper-case hex digits: the sum of the bytes modulo 256 (LIS01-A2 6.3.3).
 
     data: from the frame number to ETX or ETB, both included.
     """
-    return b"%02X" % (sum(data) & 0xFF)
+    return b"%02X" % byte_sum(data)
 
 
 def frame(number: int, text: bytes, *, last: bool = True) -> bytes:

@@ -90,6 +90,9 @@ class Faults:
     part: float = 0.0
 
 
+NO_FAULTS = Faults()
+
+
 class Cable:
     """One connection between two sessions. a and b open the ends; a's first.
 
@@ -103,8 +106,8 @@ class Cable:
         b: OpenSession,
         *,
         random: Random | None = None,
-        to_b: Faults = Faults(),
-        to_a: Faults = Faults(),
+        to_b: Faults = NO_FAULTS,
+        to_a: Faults = NO_FAULTS,
     ) -> None:
         self.scheduler = scheduler
         self.random = random or Random(0)  # noqa: S311  a simulation wants a seed, not secrecy

@@ -1,0 +1,243 @@
+"""One ASTM connection as receiver: frames in, messages kept, and only then acknowledged.
+
+    ENQ                 -> ACK by the machine (NAK while we are busy)
+    a frame             -> accepted at once ...
+    the frame with L    -> keep -> commit -> accepted          the store cannot -> refused, or silence if it broke
+    EOT, 30 s, the end  -> what no L closed is kept as incomplete and delivers nothing
+
+With ``every_frame`` (instruments whose messages have no visible end) each frame is kept as a PART before it
+is accepted, and L, the next H or EOT makes the whole. The same happens once, by itself, when an instrument
+puts the end of one message and the beginning of the next into one frame: what is acknowledged is on disk.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from labgateway.errors import StoreError
+from labgateway.line.arrival import Arrival, Control
+from labgateway.line.ends import Mark, follow
+from labgateway.line.wiring import Timer, Wiring
+from labgateway.protocols.astm_events import Broken, Closed, Event, Frame, Noise, Opened
+from labgateway.protocols.astm_frames import ACK, NAK
+from labgateway.protocols.astm_receiver import Receiver
+from labgateway.protocols.astm_rules import LinkRules
+from labgateway.transports.channel import Channel
+
+MessageEnd = Literal["L", "every_frame"]
+
+HELD_BYTES = 256 * 1024
+"""What may arrive while a frame waits for its commit before the connection is not read any more."""
+
+GAVE_UP_S = 10.0
+"""With every_frame, EOT so long after the last accepted frame, or after a NAK, comes from a sender that gave up (it
+waits 15 s for an answer, LIS01-A2 6.5.2.3): then the message is not whole."""
+
+_BEGINS, _CLOSES, _SPLITS = int(Mark.BEGINS), int(Mark.CLOSES), int(Mark.SPLITS)
+_LINE_END = b"\r\n"
+
+
+class AstmConversation:
+    """A Session of one connection. Feed it by ``received``; it answers on its channel."""
+
+    def __init__(
+        self, wiring: Wiring, channel: Channel, rules: LinkRules | None = None, message_end: MessageEnd = "L"
+    ) -> None:
+        self._wiring = wiring
+        self._channel = channel
+        self._machine = Receiver(rules or LinkRules())
+        self._clock = wiring.clock
+        self._stats = wiring.stats
+        self._every_frame = message_end == "every_frame"
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head = b""
+        self._key = ""
+        self._kept = 0
+        self._kept_at = 0.0
+        self._faults = 0
+        self._waiting: Frame | None = None
+        self._held = 0
+        self._paused = False
+        self._gone = False
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self.number = wiring.number()
+
+    @property
+    def busy(self) -> bool:
+        """While true an enquiry is answered NAK: the instrument keeps its results and asks again after 10 s."""
+        return self._machine.busy
+
+    @busy.setter
+    def busy(self, value: bool) -> None:
+        self._machine.busy = value
+
+    def received(self, data: bytes) -> None:
+        """See Session."""
+        now = self._clock()
+        self._stats.last_byte_at = now
+        if self._waiting is not None:
+            self._held += len(data)
+            if self._held > HELD_BYTES and not self._paused:
+                self._paused = True
+                self._channel.pause()
+        self._machine.feed(data, now)
+        self._pump(now)
+
+    def disconnected(self, why: str) -> None:
+        """See Session."""
+        now = self._clock()
+        self._gone = True
+        self._machine.lost(now)
+        self._pump(now)
+        self._wiring.ended(self, why)
+
+    def _pump(self, now: float) -> None:
+        machine = self._machine
+        while self._waiting is None:
+            event = machine.next_event()
+            if event is None:
+                break
+            if type(event) is Frame:
+                self._frame(event, now)
+            else:
+                self._other(event, now)
+        if self._gone:
+            self._disarm()
+            return
+        out = machine.bytes_to_send()
+        if out and not self._wiring.broken:
+            if out != ACK:
+                self._stats.naks += out.count(NAK)
+            self._channel.send(out)
+        deadline = machine.deadline
+        if deadline is not None and (self._timer is None or deadline < self._timer_at):
+            self._arm(deadline)
+
+    # Frames
+
+    def _frame(self, frame: Frame, now: float) -> None:
+        self._stats.frames += 1
+        head, marks = follow(self._head, frame.text, frame.last)
+        if marks & _BEGINS and self._parts:
+            self._end("a new message began before the last record of this one", complete=self._every_frame)
+        size = self._size + len(frame.raw)
+        if size > self._wiring.max_message_bytes:
+            self._wiring.say("line.too_long", line=self._wiring.name, bytes=size)
+            self._machine.refuse(frame, now=now)
+        elif marks & _CLOSES:
+            self._store(frame, head, Control.WHOLE, [*self._parts, frame.raw])
+        elif self._every_frame or marks & _SPLITS:
+            self._store(frame, head, Control.PART, [*self._parts[self._kept :], frame.raw])
+        else:
+            if self._parts or (not frame.text.isspace() and frame.text):
+                self._parts.append(frame.raw)
+                self._size = size
+            self._head = head
+            self._machine.accept(frame, now=now)
+
+    def _store(self, frame: Frame, head: bytes, control: Control, parts: list[bytes]) -> None:
+        """Keep, then accept. Until then nothing of the next frame is looked at."""
+        wiring, machine = self._wiring, self._machine
+        key = self._key = self._key or f"{self.number}.{wiring.number()}"
+        whole = control is Control.WHOLE
+        self._waiting = frame
+        at_once = True
+
+        def done(error: StoreError | None) -> None:
+            self._waiting = None
+            now = self._clock()
+            if error is None:
+                self._head = head
+                if whole:
+                    self._stats.messages += 1
+                    self._stats.last_message_at = now
+                    self._clear()
+                else:
+                    self._parts.append(frame.raw)
+                    self._kept = len(self._parts)
+                    self._kept_at = now
+                    self._faults = machine.faults.total()
+                    self._size += len(frame.raw)
+                machine.accept(frame, now=now)
+            else:
+                wiring.failed(error)
+                if not wiring.broken:
+                    machine.refuse(frame, now=now)
+            if not at_once:
+                self._go_on(now)
+
+        wiring.keep(self._arrival(parts, complete=whole, control=control, key=key), done)
+        at_once = False
+
+    def _go_on(self, now: float) -> None:
+        """After a decision that took time: the rest of what came meanwhile."""
+        self._held = 0
+        if self._paused and not self._gone:
+            self._paused = False
+            self._channel.resume()
+        self._pump(now)
+
+    def _arrival(
+        self, parts: list[bytes], *, complete: bool, key: str, why: str = "", control: Control = Control.WHOLE
+    ) -> Arrival:
+        data = _LINE_END.join(parts) + _LINE_END
+        return Arrival(
+            self._wiring.name, "astm", self._channel.peer, data, complete, why, control, key, conversation=self.number
+        )
+
+    # Everything else
+
+    def _other(self, event: Event, now: float) -> None:
+        match event:
+            case Opened():
+                self._end("the instrument began anew")
+            case Closed():
+                gave_up = self._machine.faults.total() > self._faults or now - self._kept_at > GAVE_UP_S
+                self._end("the session ended before the message did", complete=self._every_frame and not gave_up)
+            case Broken(why):
+                self._stats.broken += 1
+                self._wiring.say("line.broken", line=self._wiring.name, why=why.value)
+                self._end(why.value)
+            case Noise(length):
+                self._wiring.say("line.junk", line=self._wiring.name, bytes=length)
+            case Frame():
+                pass
+
+    def _end(self, why: str, *, complete: bool = False) -> None:
+        """The message that is open, if one is, gets no further frame."""
+        if self._parts:
+            key = self._key or f"{self.number}.{self._wiring.number()}"
+            if complete:
+                self._stats.messages += 1
+            self._wiring.keep_unfinished(
+                self._arrival(self._parts, complete=complete, why="" if complete else why, key=key)
+            )
+        self._clear()
+        self._head = b""
+
+    def _clear(self) -> None:
+        self._parts = []
+        self._size = self._kept = 0
+        self._key = ""
+
+    # Time
+
+    def _arm(self, deadline: float) -> None:
+        # One timer that is never moved forward: it looks, when it is due, whether the deadline has moved.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._wiring.call_at(deadline, self._due)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _due(self) -> None:
+        self._timer = None
+        now = self._clock()
+        self._machine.tick(now)
+        self._pump(now)

@@ -1,0 +1,184 @@
+"""class Line: the transport of one instrument, its conversations, its counters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal, assert_never
+
+from labgateway.line.arrival import Keep, Stats
+from labgateway.line.astm import AstmConversation, MessageEnd
+from labgateway.line.mllp import MllpConversation
+from labgateway.line.wiring import CallAt, Timer, Wiring
+from labgateway.protocols.astm_rules import LinkRules
+from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
+from labgateway.transports.channel import Channel, OpenSession, Say, Session, Sparing, Transport, quiet
+
+Protocol = Literal["astm", "hl7"]
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of one message in memory, per connection. Sysmex sends 300 kB of scattergrams, HL7 with images some megabytes."""
+PENDING_LIMIT = 16
+BUSY_S = 10.0
+"""After a store error new sessions are refused for as long as an instrument waits anyway (LIS01-A2 6.2.6)."""
+
+
+class Line:
+    """One instrument's line.
+
+    name: the instrument as configured. protocol: what it speaks. keep: stores one arrival and calls back in the
+    event loop after the commit, exactly once and in order. connect: makes the transport, given what opens a
+    session; None when somebody else calls ``open``.
+    link_rules, message_end: of an ASTM line. ack, encoding: of an HL7 line.
+    max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
+    for their commit before it is not read any more.
+    clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
+    control_id: MSH-10 of our acknowledgments.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        protocol: Protocol,
+        keep: Keep,
+        *,
+        connect: Callable[[OpenSession], Transport] | None = None,
+        link_rules: LinkRules | None = None,
+        message_end: MessageEnd = "L",
+        ack: AckProfile = STANDARD_ACK,
+        encoding: str | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        pending_limit: int = PENDING_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+        call_at: CallAt | None = None,
+        wall: Callable[[], datetime] | None = None,
+        control_id: Callable[[], str] | None = None,
+        say: Say = quiet,
+    ) -> None:
+        numbers = itertools.count(int(time.time() * 1000))
+        self._wiring = Wiring(
+            name=name,
+            keep=keep,
+            ended=self._ended,
+            troubled=self._troubled,
+            clock=clock,
+            call_at=call_at or _call_in_loop,
+            wall=wall or (lambda: datetime.now(UTC).astimezone()),
+            control_id=control_id or (lambda: str(next(numbers))),
+            say=Sparing(say, clock),
+            max_message_bytes=max_message_bytes,
+            pending_limit=pending_limit,
+            encoding=encoding,
+        )
+        self.name = name
+        self.protocol: Protocol = protocol
+        self._link_rules = link_rules
+        self._message_end: MessageEnd = message_end
+        self._ack = ack
+        self._conversations: dict[object, AstmConversation | MllpConversation] = {}
+        self._busy = False
+        self._rest: Timer | None = None
+        self.transport = connect(self.open) if connect else None
+
+    @property
+    def stats(self) -> Stats:
+        """Counters; times are of this line's clock."""
+        return self._wiring.stats
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes, in plain words; empty when nothing is known to be wrong."""
+        if self._wiring.broken:
+            return "the store cannot be trusted any more; nothing is acknowledged"
+        return self.transport.trouble if self.transport else ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether enquiries are refused for now; set it when the store or the outbox cannot take more (ASTM only)."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, value: bool) -> None:
+        self._busy = value
+        self._tell_busy()
+
+    async def start(self) -> None:
+        """Open the transport. Raises what it raises, with the cure in the text."""
+        if self.transport is not None:
+            await self.transport.start()
+
+    async def stop(self) -> None:
+        """Close. What was not acknowledged will be sent again by the instrument."""
+        if self.transport is not None:
+            await self.transport.stop()
+
+    def open(self, channel: Channel) -> Session:
+        """Open a conversation on a new connection."""
+        conversation: AstmConversation | MllpConversation
+        match self.protocol:
+            case "astm":
+                conversation = AstmConversation(self._wiring, channel, self._link_rules, self._message_end)
+            case "hl7":
+                conversation = MllpConversation(self._wiring, channel, profile=self._ack)
+            case _:
+                assert_never(self.protocol)
+        conversation.busy = self._busy or self._rest is not None
+        self._conversations[conversation] = conversation
+        self.stats.connections += 1
+        self.stats.connected_at = self._wiring.clock()
+        self._wiring.say("line.connected", line=self.name, peer=channel.peer)
+        return conversation
+
+    def status(self, now: datetime | None = None) -> dict[str, object]:
+        """For the status page and ``status --json``: counters, and times as UTC in ISO 8601, null when never."""
+        moment, at = self._wiring.clock(), now or datetime.now(UTC)
+
+        def utc(when: float | None) -> str | None:
+            if when is None:
+                return None
+            return datetime.fromtimestamp(at.timestamp() - (moment - when), UTC).isoformat(timespec="seconds")
+
+        s = self.stats
+        return {
+            "line": self.name,
+            "protocol": self.protocol,
+            "connections": s.connections,
+            "trouble": self.trouble,
+            "connected_at": utc(s.connected_at),
+            "last_byte_at": utc(s.last_byte_at),
+            "last_message_at": utc(s.last_message_at),
+            "messages": s.messages,
+            "incomplete": s.incomplete,
+            "frames": s.frames,
+            "naks": s.naks,
+            "broken": s.broken,
+            "store_errors": s.store_errors,
+        }
+
+    def _ended(self, conversation: object, why: str) -> None:
+        self._conversations.pop(conversation, None)
+        self.stats.connections -= 1
+        self._wiring.say("line.disconnected", line=self.name, why=why)
+
+    def _troubled(self) -> None:
+        """The store could not take something: no new sessions for a while, whatever is open ends by its own rules."""
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = self._wiring.call_at(self._wiring.clock() + BUSY_S, self._rested)
+        self._tell_busy()
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._tell_busy()
+
+    def _tell_busy(self) -> None:
+        busy = self._busy or self._rest is not None
+        for conversation in self._conversations.values():
+            conversation.busy = busy
+
+
+def _call_in_loop(when: float, call: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), call)

@@ -1,0 +1,76 @@
+"""config.toml, read once: text in, frozen values out, every mistake said at once with its line and its cure.
+
+    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py: what it may say
+                                                        `->  ComplaintsError     words.py: mistakes in plain words
+    two Configs  ->  diff  ->  what a reload has to touch                        changes.py
+
+Knows files and words only: no port is opened, no driver or mapping is read. A missing or broken mapping or
+driver is no mistake of config.toml; `labgateway check` names it and the gateway parks that instrument.
+"""
+
+from labgateway.config.changes import Change, Changes, diff
+from labgateway.config.reading import find, load
+from labgateway.config.sections import (
+    SUPPORTED_DESTINATIONS,
+    SUPPORTED_LINES,
+    SUPPORTED_ORDERS,
+    Config,
+    Console,
+    DestinationSection,
+    FhirDestination,
+    FhirListen,
+    FolderDestination,
+    FolderLine,
+    FolderOrders,
+    Gateway,
+    HttpDestination,
+    Instrument,
+    LineSection,
+    Matching,
+    MllpDestination,
+    MllpListen,
+    MqttDestination,
+    NatsDestination,
+    OrdersSection,
+    SerialLine,
+    SqlDestination,
+    SqlOrders,
+    Store,
+    TcpLine,
+    TcpListenLine,
+)
+
+__all__ = [
+    "SUPPORTED_DESTINATIONS",
+    "SUPPORTED_LINES",
+    "SUPPORTED_ORDERS",
+    "Change",
+    "Changes",
+    "Config",
+    "Console",
+    "DestinationSection",
+    "FhirDestination",
+    "FhirListen",
+    "FolderDestination",
+    "FolderLine",
+    "FolderOrders",
+    "Gateway",
+    "HttpDestination",
+    "Instrument",
+    "LineSection",
+    "Matching",
+    "MllpDestination",
+    "MllpListen",
+    "MqttDestination",
+    "NatsDestination",
+    "OrdersSection",
+    "SerialLine",
+    "SqlDestination",
+    "SqlOrders",
+    "Store",
+    "TcpLine",
+    "TcpListenLine",
+    "diff",
+    "find",
+    "load",
+]

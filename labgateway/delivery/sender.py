@@ -188,7 +188,7 @@ class Sender:
 
         self._more = True  # the store may hold something that is not in hand
         self._fetching: asyncio.Task[None] | None = None
-        self._finished_meanwhile: set[int] = set()  # during a fetch: its snapshot may still show them
+        self._freed: set[str] = set()  # lanes freed during a fetch, whose snapshot is older than that
         self._fetch_at = 0.0
 
         self._away = 0  # failed attempts since the last answer
@@ -263,7 +263,7 @@ class Sender:
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
             self._more = False
-            self._finished_meanwhile.clear()
+            self._freed.clear()
             got = await self._outbox.ready(self._window, tuple(self._in_hand))
         except StoreError:
             self._more = True
@@ -274,10 +274,8 @@ class Sender:
             self._fetch_at = asyncio.get_running_loop().time() + _FETCH_PAUSE_S
         before = len(self._in_hand)
         for delivery in got:
-            if delivery.id in self._in_hand or delivery.id in self._finished_meanwhile:
-                continue
-            if delivery.lane in self._lanes:
-                continue  # comes again when the lane's turn is over
+            if delivery.lane in self._lanes or delivery.lane in self._freed:
+                continue  # its turn comes; whatever the store's query does, nothing here overtakes in its lane
             item = _Item(delivery, delivery.refusals)
             self._in_hand[delivery.id] = item
             self._lanes.add(delivery.lane)
@@ -391,7 +389,7 @@ class Sender:
         if self._in_hand.pop(delivery.id, None) is not None:
             self._lanes.discard(delivery.lane)
         if self._fetching is not None:
-            self._finished_meanwhile.add(delivery.id)
+            self._freed.add(delivery.lane)
         self._more = True  # the next of this lane
         self._refill()
 

@@ -158,6 +158,8 @@ def open_capture(data: bytes) -> Capture:
             data = read_wire(data).sent()
         except CaptureError as error:
             return Capture([], [str(error)])
+        if not data.strip():
+            return Capture([], ["the transcript holds nothing from the instrument"])
     if found := hl7.messages(data):
         return Capture(found, [])
     unframed = astm_frames.unframe(data)

@@ -133,7 +133,9 @@ def as_object(result: Result, decoded: Decoded, judge: Judge | None = None) -> d
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add the command to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("decode", help="show what a message says", description=__doc__)
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "decode", help="show what a message says", description=__doc__
+    )
     parser.add_argument("file", type=Path, metavar="FILE", help="raw bytes or a .wire transcript")
     parser.add_argument("--driver", metavar="D", help="a driver's folder or name, or maker_model (sysmex_xn550)")
     parser.add_argument("--drivers", type=Path, action="append", default=[], metavar="FOLDER", help="more drivers")

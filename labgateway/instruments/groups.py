@@ -93,8 +93,8 @@ def _only(group: Group, names: tuple[str, ...], row: Row) -> dict[str, Row]:
 _STRUCTURAL: frozenset[str] = frozenset(
     {"MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC", "OBX", "QPD", "QRD", "RCP"}
 )
-NEVER_HANGING = _STRUCTURAL | {"H", "P", "O", "L", "R", "Q"}
-"""Names of rows that stand above a result or beside it, and never hang on one."""
+ABOVE = frozenset({"H", "P", "O", "MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC"})
+"""Names of rows that can only stand above a result: the same one for the whole group."""
 _ABOVE = ("MSH", "PID", "PV1")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from labgateway.instruments import quirks
-from labgateway.instruments.groups import NEVER_HANGING, Item
+from labgateway.instruments.groups import ABOVE, Item
 from labgateway.instruments.paths import Condition, Place, holds
 from labgateway.instruments.spec import Driver
 from labgateway.protocols.rows import Row
@@ -102,10 +102,10 @@ def _make_plan(
         texts.setdefault(name, nothing)
     above = {name for name, places in where.items() if _is_above(places, row)}
 
-    def ready(conditions: Iterable[Condition]) -> Ready:
+    def ready(conditions: Iterable[Condition], own: str = row) -> Ready:
         return tuple(
             tuple(
-                (texts.get(clause.key) or _plain(clause.places, row, None), clause.pattern.search)
+                (texts.get(clause.key) or _plain(clause.places, own, None), clause.pattern.search)
                 for clause in condition
             )
             for condition in conditions
@@ -129,7 +129,7 @@ def _make_plan(
             for condition in (*driver.control, *driver.calibration)
             for clause in condition
         ),
-        query_when=ready(driver.query.when),
+        query_when=ready(driver.query.when, query_row),
         flags=_flags_of(where.get("flag", ()), row),
         comments_of=_comments_of(driver, where.get("comment", ()), row),
         has_unit="unit" in where,
@@ -151,7 +151,7 @@ def any_holds(conditions: Ready, item: Item) -> bool:
 
 def _is_above(places: tuple[Place, ...], row: str) -> bool:
     """Whether these places are the same for every result row of a group."""
-    return all(place.row in NEVER_HANGING and place.row != row for place in places)
+    return all(place.row in ABOVE and place.row != row for place in places)
 
 
 def nothing(_: Item) -> str:

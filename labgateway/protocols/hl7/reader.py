@@ -114,10 +114,11 @@ def messages(data: bytes) -> list[bytes]:
 
 
 def _wide(data: bytes) -> tuple[str, int] | None:
-    """UTF-16, where the letters of MSH stand two bytes apart: which one, and where MSH begins."""
+    """UTF-16, where the letters of MSH stand two bytes apart, the first at an even place: which, and where."""
     for codec, letters in (("utf-16-le", b"M\0S\0H\0"), ("utf-16-be", b"\0M\0S\0H")):
-        if letters in data:
-            return codec, data.find(letters)
+        found = data.find(letters)
+        if found >= 0 and found % 2 == 0:
+            return codec, found
     return None
 
 

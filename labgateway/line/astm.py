@@ -12,6 +12,7 @@ puts the end of one message and the beginning of the next into one frame: what i
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from labgateway.errors import StoreError
@@ -56,12 +57,13 @@ class AstmConversation:
         self._kept = 0
         self._kept_at = 0.0
         self._faults = 0
+        self._limit = wiring.max_message_bytes
         self._waiting: Frame | None = None
         self._held = 0
         self._paused = False
         self._gone = False
         self._timer: Timer | None = None
-        self._timer_at = 0.0
+        self._timer_at = math.inf
         self.number = wiring.number()
 
     @property
@@ -89,50 +91,52 @@ class AstmConversation:
         """See Session."""
         now = self._clock()
         self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._machine.lost(now)
         self._pump(now)
         self._wiring.ended(self, why)
 
     def _pump(self, now: float) -> None:
         machine = self._machine
-        while self._waiting is None:
-            event = machine.next_event()
-            if event is None:
-                break
-            if type(event) is Frame:
-                self._frame(event, now)
-            else:
-                self._other(event, now)
-        if self._gone:
-            self._disarm()
-            return
+        if self._waiting is None:
+            while (event := machine.next_event()) is not None:
+                if type(event) is Frame:
+                    self._frame(event, now)
+                    if self._waiting is not None:
+                        break
+                else:
+                    self._other(event, now)
         out = machine.bytes_to_send()
-        if out and not self._wiring.broken:
+        if out:
             if out != ACK:
                 self._stats.naks += out.count(NAK)
-            self._channel.send(out)
+            if not self._wiring.broken:
+                self._channel.send(out)
         deadline = machine.deadline
-        if deadline is not None and (self._timer is None or deadline < self._timer_at):
+        if deadline is not None and deadline < self._timer_at:
             self._arm(deadline)
 
     # Frames
 
     def _frame(self, frame: Frame, now: float) -> None:
         self._stats.frames += 1
+        parts = self._parts
         head, marks = follow(self._head, frame.text, frame.last)
-        if marks & _BEGINS and self._parts:
+        if marks & _BEGINS and parts:
             self._end("a new message began before the last record of this one", complete=self._every_frame)
+            parts = self._parts
         size = self._size + len(frame.raw)
-        if size > self._wiring.max_message_bytes:
+        if size > self._limit:
             self._wiring.say("line.too_long", line=self._wiring.name, bytes=size)
             self._machine.refuse(frame, now=now)
         elif marks & _CLOSES:
-            self._store(frame, head, Control.WHOLE, [*self._parts, frame.raw])
+            self._store(frame, head, Control.WHOLE, [*parts, frame.raw])
         elif self._every_frame or marks & _SPLITS:
-            self._store(frame, head, Control.PART, [*self._parts[self._kept :], frame.raw])
+            self._store(frame, head, Control.PART, [*parts[self._kept :], frame.raw])
         else:
-            if self._parts or (not frame.text.isspace() and frame.text):
-                self._parts.append(frame.raw)
+            if parts or frame.text.strip():
+                parts.append(frame.raw)
                 self._size = size
             self._head = head
             self._machine.accept(frame, now=now)
@@ -226,18 +230,16 @@ class AstmConversation:
 
     def _arm(self, deadline: float) -> None:
         # One timer that is never moved forward: it looks, when it is due, whether the deadline has moved.
+        if self._gone:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
         self._timer = self._wiring.call_at(deadline, self._due)
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _due(self) -> None:
         self._timer = None
+        self._timer_at = math.inf
         now = self._clock()
         self._machine.tick(now)
         self._pump(now)

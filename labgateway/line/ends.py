@@ -32,8 +32,7 @@ _NONE, _BEGINS, _CLOSES, _SPLITS = 0, 1, 2, 4
 _START = re.compile(rb"(?:\A|[\r\n])([HL])(?![0-9A-Za-z \t])")
 _ANOTHER = re.compile(rb"[\r\n][ \t\0]*[^\r\n \t\0]")
 _END = re.compile(rb"[\r\n]")
-_LETTERS = (b"H", b"L")
-_PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \t"
+_LETTERS = frozenset((b"H", b"L"))
 
 
 def follow(head: bytes, text: bytes, last: bool) -> tuple[bytes, int]:
@@ -42,13 +41,11 @@ def follow(head: bytes, text: bytes, last: bool) -> tuple[bytes, int]:
     head: up to two bytes that begin the record which the last frame left open; empty at a record's start.
     text: of this frame. last: it ended with ETX, which also ends a record that has no CR.
     """
-    if last and not head and b"\n" not in text:
-        # By far the most frames: one whole record.
+    if last and not head:
+        # By far the most frames: one whole record, and neither the first nor the last.
         end = text.find(b"\r")
-        if end < 0 or end == len(text) - 1:
-            if text[:1] not in _LETTERS or (len(text) > 1 and text[1] in _PLAIN):
-                return b"", _NONE
-            return b"", _CLOSES if text[:1] == b"L" else _BEGINS
+        if (end < 0 or end == len(text) - 1) and text[:1] not in _LETTERS and b"\n" not in text:
+            return b"", 0
     return _follow(head, text, last)
 
 

@@ -1,0 +1,1 @@
+"""What is on disk: SQLAlchemy Core tables, Alembic migrations, one writer with group commit."""

@@ -1,0 +1,115 @@
+"""The EMR's orders, one row an ordered test, and the messages they came in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, select, update
+
+from labgateway.model import Order, OrderState, Patient, Priority
+from labgateway.store.tables import lab_order, order_message
+
+_PLAIN = [
+    field.name for field in fields(Order) if field.name not in ("patient", "id", "state", "priority", "received_at")
+]
+
+
+def keep_message(
+    connection: Connection, *, source: str, peer: str, received_at: datetime, raw: bytes, code: str, answer: bytes
+) -> int:
+    """Keep an order message and what we answered; returns its number."""
+    row = connection.execute(
+        insert(order_message),
+        {
+            "source": source, "peer": peer, "received_at": received_at, "raw": raw,
+            "sha256": hashlib.sha256(raw).hexdigest(), "code": code, "answer": answer,
+        },
+    )  # fmt: skip
+    return int(row.inserted_primary_key[0])  # type: ignore[index]
+
+
+def put(connection: Connection, order: Order, now: datetime) -> int:
+    """Store a new order or change the one with the same source, specimen, placer and code; returns its number.
+
+    A repeat of the same order is harmless. When it was received first stays as it was.
+    """
+    values = _values(order)
+    same = and_(
+        lab_order.c.source == order.source,
+        lab_order.c.specimen == order.specimen,
+        lab_order.c.placer == order.placer,
+        lab_order.c.code == order.code,
+    )
+    found = connection.execute(select(lab_order.c.id).where(same)).first()
+    if found is not None:
+        connection.execute(update(lab_order).where(lab_order.c.id == found.id).values(**values, changed_at=now))
+        return int(found.id)
+    row = connection.execute(insert(lab_order), {**values, "received_at": order.received_at or now, "changed_at": now})
+    return int(row.inserted_primary_key[0])  # type: ignore[index]
+
+
+def cancel(
+    connection: Connection, *, source: str, placer: str, code: str, specimen: str | None, now: datetime
+) -> list[str]:
+    """Cancel what the EMR names by placer number, and by code and specimen where it says them; the specimens it was on."""
+    where = [lab_order.c.source == source, lab_order.c.placer == placer]
+    if code:
+        where.append(lab_order.c.code == code)
+    if specimen:
+        where.append(lab_order.c.specimen == specimen)
+    found = connection.execute(select(lab_order.c.id, lab_order.c.specimen).where(and_(*where))).all()
+    if found:
+        connection.execute(
+            update(lab_order)
+            .where(lab_order.c.id.in_([row.id for row in found]))
+            .values(state=OrderState.CANCELLED.value, changed_at=now)
+        )
+    return sorted({row.specimen for row in found})
+
+
+def merge(connection: Connection, *, source: str, merged: Sequence[str], survivor: Patient, now: datetime) -> list[str]:
+    """Orders of the merged patient ids become the survivor's; the specimens they were on."""
+    where = and_(lab_order.c.source == source, lab_order.c.patient_id.in_(merged))
+    found = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
+    connection.execute(update(lab_order).where(where).values(**_patient(survivor), changed_at=now))
+    return sorted(set(found))
+
+
+def for_specimen(connection: Connection, specimen: str) -> list[Order]:
+    """Every order of exactly this specimen id, cancelled ones too, first come first."""
+    rows = connection.execute(select(lab_order).where(lab_order.c.specimen == specimen).order_by(lab_order.c.id))
+    return [_order(row) for row in rows]
+
+
+def get(connection: Connection, number: int) -> Order | None:
+    """One order."""
+    row = connection.execute(select(lab_order).where(lab_order.c.id == number)).first()
+    return None if row is None else _order(row)
+
+
+def _patient(patient: Patient) -> dict[str, Any]:
+    return {
+        "patient_id": patient.id, "pid3": patient.pid3, "pid5": patient.pid5, "birth_date": patient.birth_date,
+        "sex": patient.sex,
+    }  # fmt: skip
+
+
+def _values(order: Order) -> dict[str, Any]:
+    return {
+        **{name: getattr(order, name) for name in _PLAIN},
+        **_patient(order.patient),
+        "state": order.state.value,
+        "priority": order.priority.value,
+    }
+
+
+def _order(row: Any) -> Order:
+    patient = Patient(row.patient_id, row.pid3, row.pid5, row.birth_date, row.sex)
+    order = Order(**{name: getattr(row, name) for name in _PLAIN}, patient=patient)
+    return replace(
+        order, id=row.id, state=OrderState(row.state), priority=Priority(row.priority), received_at=row.received_at
+    )

@@ -1,0 +1,295 @@
+"""What analyzers said (result) and what became of it (observation)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, select, text, update
+
+from labgateway.errors import Problem
+from labgateway.model import Attachment, Kind, ObservationState, Result, ResultLetter, Status
+from labgateway.store.journal import problem_of
+from labgateway.store.tables import from_us, observation, result, to_us
+
+_TEXTS = (
+    "patient", "measured_at_text", "where", "patient_name", "birth_date", "sex", "specimen_type", "range", "operator",
+    "run", "dilution", "serial", "lot", "level",
+)  # fmt: skip
+_LISTS = ("flags", "comments")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One observation as it stands, with the analyzer's words.
+
+    code, name, loinc, moh, value, unit: what the EMR gets, as far as it is decided. row_version: a person's
+    decision must name it.
+    """
+
+    id: str
+    result: Result
+    result_id: int
+    transmission_id: int
+    instrument: str
+    specimen: str | None
+    order_id: int | None
+    code: str
+    name: str
+    loinc: str
+    moh: str
+    value: str | None
+    unit: str
+    original_value: str | None
+    original_unit: str | None
+    letter: ResultLetter
+    state: ObservationState
+    problem: Problem | None
+    row_version: int
+    replaces: str | None
+    duplicate_of: str | None
+    received_at: datetime
+    mapping_version: str | None
+    decided_at: datetime
+    decided_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is written about one result; the fields are the columns of observation."""
+
+    id: str
+    result_id: int
+    transmission_id: int
+    instrument: str
+    specimen: str | None
+    order_id: int | None
+    code: str
+    name: str
+    loinc: str
+    moh: str
+    value: str | None
+    unit: str
+    original_value: str | None
+    original_unit: str | None
+    letter: ResultLetter
+    state: ObservationState
+    problem: Problem | None
+    mapping_version: str | None
+    replaces: str | None
+    duplicate_of: str | None
+    received_at: datetime
+    decided_at: datetime
+    decided_by: str = ""
+
+
+def pack(said: Result) -> str:
+    """Everything of a Result that has no column of its own, as JSON."""
+    more: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(said, name))}
+    for name in _LISTS:
+        if values := getattr(said, name):
+            more[name] = list(values)
+    if said.status is not Status.FINAL:
+        more["status"] = said.status.value
+    if said.measured_at is not None:
+        more["measured_at"] = said.measured_at.isoformat()
+    if said.problem is not None:
+        more["problem"] = [said.problem.reason.name, said.problem.detail]
+    if said.attachments:
+        more["attachments"] = [[a.code, a.media_type, a.text] for a in said.attachments]
+    return json.dumps(more, ensure_ascii=False, separators=(",", ":"))
+
+
+def unpack(kind: str, specimen: str | None, code: str, value: str | None, unit: str | None, packed: str) -> Result:
+    """The Result that was stored; ``pack``'s counterpart."""
+    more: dict[str, Any] = json.loads(packed)
+    problem = more.get("problem")
+    measured_at = more.get("measured_at")
+    named: dict[str, Any] = {name: more[name] for name in _TEXTS if name in more}
+    return Result(
+        kind=Kind(kind),
+        specimen=specimen,
+        code=code,
+        value=value,
+        unit=unit,
+        flags=tuple(more.get("flags", ())),
+        comments=tuple(more.get("comments", ())),
+        status=Status(more.get("status", Status.FINAL.value)),
+        measured_at=datetime.fromisoformat(measured_at) if measured_at else None,
+        problem=problem_of(problem[0], problem[1]) if problem else None,
+        attachments=tuple(Attachment(*a) for a in more.get("attachments", ())),
+        **named,
+    )
+
+
+def add_results(connection: Connection, transmission_id: int, said: Sequence[Result]) -> list[int]:
+    """Store what one message said, in order; returns their numbers."""
+    if not said:
+        return []
+    rows = [
+        (transmission_id, n, r.kind.value, r.specimen, r.code, r.value, r.unit, pack(r)) for n, r in enumerate(said)
+    ]
+    if connection.dialect.name == "sqlite":
+        # One statement for all rows; in this transaction nobody else inserts, so the numbers run on.
+        first = int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM result").scalar_one())
+        connection.exec_driver_sql(
+            "INSERT INTO result (id, transmission_id, ordinal, kind, specimen, code, value, unit, more) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(first + n, *row) for n, row in enumerate(rows, 1)],
+        )
+        return [first + n for n in range(1, len(rows) + 1)]
+    names = ("transmission_id", "ordinal", "kind", "specimen", "code", "value", "unit", "more")
+    done = connection.execute(
+        insert(result).returning(result.c.id, sort_by_parameter_order=True),
+        [dict(zip(names, row, strict=True)) for row in rows],
+    )
+    return [int(row[0]) for row in done]
+
+
+_COLUMNS = (
+    "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "code", "name", "loinc", "moh", "value",
+    "unit", "original_value", "original_unit", "letter", "state", "reason", "detail", "mapping_version", "replaces",
+    "duplicate_of", "received_at", "decided_at", "decided_by",
+)  # fmt: skip
+
+
+def _row(d: Decided) -> tuple[Any, ...]:
+    return (
+        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.code, d.name, d.loinc, d.moh,
+        d.value, d.unit, d.original_value, d.original_unit, d.letter.value, d.state.value,
+        d.problem.reason.name if d.problem else None, d.problem.detail if d.problem else "", d.mapping_version,
+        d.replaces, d.duplicate_of, d.received_at, d.decided_at, d.decided_by,
+    )  # fmt: skip
+
+
+def add_observations(connection: Connection, decided: Sequence[Decided]) -> None:
+    """Store what became of results, all of one message at once."""
+    if not decided:
+        return
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(_COLUMNS))
+        connection.exec_driver_sql(
+            f"INSERT INTO observation ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608  # names are constants
+            [(*(row := _row(d))[:-3], to_us(row[-3]), to_us(row[-2]), row[-1]) for d in decided],
+        )
+        return
+    connection.execute(insert(observation), [dict(zip(_COLUMNS, _row(d), strict=True)) for d in decided])
+
+
+def redecide(connection: Connection, decided: Decided, expected_row_version: int) -> bool:
+    """Change what became of a result, if nobody did meanwhile; False when the row has another version by now."""
+    values = dict(zip(_COLUMNS, _row(decided), strict=True))
+    del values["id"]
+    done = connection.execute(
+        update(observation)
+        .where(observation.c.id == decided.id, observation.c.row_version == expected_row_version)
+        .values(**values, row_version=expected_row_version + 1)
+    )
+    return done.rowcount == 1
+
+
+_SELECT = (
+    "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.code, o.name, o.loinc, o.moh, "
+    "o.value, o.unit, o.original_value, o.original_unit, o.letter, o.state, o.reason, o.detail, o.row_version, "
+    "o.replaces, o.duplicate_of, o.received_at, o.mapping_version, o.decided_at, o.decided_by, r.kind, "
+    "r.specimen AS said_specimen, r.code AS said_code, r.value AS said_value, r.unit AS said_unit, r.more "
+    "FROM observation o JOIN result r ON r.id = o.result_id "
+)
+
+
+def _read(connection: Connection, where: str, **values: Any) -> list[Stored]:
+    return [_stored(row) for row in connection.execute(text(_SELECT + where), values)]
+
+
+def _stored(row: Any) -> Stored:
+    return Stored(
+        id=row.id,
+        result=unpack(row.kind, row.said_specimen, row.said_code, row.said_value, row.said_unit, row.more),
+        result_id=row.result_id,
+        transmission_id=row.transmission_id,
+        instrument=row.instrument,
+        specimen=row.specimen,
+        order_id=row.order_id,
+        code=row.code,
+        name=row.name,
+        loinc=row.loinc,
+        moh=row.moh,
+        value=row.value,
+        unit=row.unit,
+        original_value=row.original_value,
+        original_unit=row.original_unit,
+        letter=ResultLetter(row.letter),
+        state=ObservationState(row.state),
+        problem=problem_of(row.reason, row.detail),
+        row_version=row.row_version,
+        replaces=row.replaces,
+        duplicate_of=row.duplicate_of,
+        received_at=from_us(row.received_at),
+        mapping_version=row.mapping_version,
+        decided_at=from_us(row.decided_at),
+        decided_by=row.decided_by,
+    )
+
+
+def get(connection: Connection, number: str) -> Stored | None:
+    """One observation by its id."""
+    found = _read(connection, "WHERE o.id = :id", id=number)
+    return found[0] if found else None
+
+
+def of_transmission(connection: Connection, number: int) -> list[Stored]:
+    """What became of one message, in its order."""
+    return _read(connection, "WHERE o.transmission_id = :n ORDER BY r.ordinal", n=number)
+
+
+def of_specimen(connection: Connection, specimen: str, since: datetime | None = None) -> list[Stored]:
+    """Everything observed on a specimen id, oldest first; since: received at or after."""
+    if since is None:
+        return _read(
+            connection, "WHERE o.specimen = :s ORDER BY o.received_at, o.transmission_id, r.ordinal", s=specimen
+        )
+    return _read(
+        connection,
+        "WHERE o.specimen = :s AND o.received_at >= :t ORDER BY o.received_at, o.transmission_id, r.ordinal",
+        s=specimen, t=to_us(since),
+    )  # fmt: skip
+
+
+def waiting_since(connection: Connection, before: datetime, limit: int) -> list[Stored]:
+    """Observations that have waited for their order since before that moment, oldest first."""
+    return _read(
+        connection,
+        "WHERE o.state = 'waiting' AND o.received_at < :t ORDER BY o.received_at LIMIT :n",
+        t=to_us(before), n=limit,
+    )  # fmt: skip
+
+
+def held(connection: Connection, instrument: str | None = None, limit: int = 10_000) -> list[Stored]:
+    """Observations that a person must decide, oldest first."""
+    also = "AND o.instrument = :i " if instrument else ""
+    return _read(
+        connection,
+        f"WHERE o.state IN ('waiting', 'held') AND o.state = 'held' {also}ORDER BY o.received_at, o.id LIMIT :n",
+        n=limit, **({"i": instrument} if instrument else {}),
+    )  # fmt: skip
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many observations are in each state."""
+    return {
+        str(row[0]): int(row[1])
+        for row in connection.execute(text("SELECT state, count(*) FROM observation GROUP BY state"))
+    }
+
+
+def link_of(connection: Connection, observation_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Which deliveries carry which observation."""
+    from labgateway.store.tables import delivery_observation as link
+
+    found: dict[str, list[int]] = {}
+    for row in connection.execute(select(link).where(and_(link.c.observation_id.in_(observation_ids)))):
+        found.setdefault(row.observation_id, []).append(int(row.delivery_id))
+    return found

@@ -1,0 +1,129 @@
+"""Everything that waits for a person, with reason and cure; what the status page counts; a specimen's rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from labgateway.errors import Problem, Reason
+from labgateway.store import outbox, results
+from labgateway.store.journal import problem_of
+from labgateway.store.tables import from_us, to_us
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that waits for a person.
+
+    subject: ``message``, ``observation`` or ``delivery``; id: its number there. since: UTC. where: the
+    instrument or destination. specimen, code, value: for the person's eyes, never for a log. row_version:
+    what a decision about an observation must name.
+    """
+
+    subject: str
+    id: str
+    where: str
+    problem: Problem
+    since: datetime
+    specimen: str | None = None
+    code: str | None = None
+    value: str | None = None
+    unit: str | None = None
+    answer: str = ""
+    row_version: int = 0
+
+
+def items(connection: Connection, *, waiting_before: datetime | None = None, limit: int = 1000) -> list[Item]:
+    """What waits for a person, oldest first. waiting_before: results that wait for an order since then, too."""
+    found: list[Item] = []
+    for row in connection.execute(
+        text(
+            "SELECT id, instrument, reason, detail, received_at FROM transmission "
+            "WHERE state IN ('stored', 'parked', 'incomplete') AND state <> 'stored' ORDER BY id LIMIT :n"
+        ),
+        {"n": limit},
+    ):
+        problem = problem_of(row.reason, row.detail) or Problem(Reason.DEFECT)
+        found.append(Item("message", str(row.id), row.instrument, problem, from_us(row.received_at)))
+    waiting = [] if waiting_before is None else results.waiting_since(connection, waiting_before, limit)
+    for one in (*results.held(connection, limit=limit), *waiting):
+        found.append(
+            Item(
+                "observation", one.id, one.instrument,
+                one.problem or Problem(Reason.NO_ORDER, "still waiting"), one.received_at, one.specimen, one.code,
+                one.value, one.unit, row_version=one.row_version,
+            )
+        )  # fmt: skip
+    for row in connection.execute(
+        text(
+            "SELECT id, destination, lane, answer, created_at FROM delivery "
+            "WHERE state IN ('waiting', 'parked') AND state = 'parked' ORDER BY id LIMIT :n"
+        ),
+        {"n": limit},
+    ):
+        found.append(
+            Item(
+                "delivery", str(row.id), row.destination, Problem(Reason.REFUSED), from_us(row.created_at), row.lane,
+                answer=row.answer,
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda item: item.since)[:limit]
+
+
+def counts(connection: Connection) -> dict[str, Any]:
+    """Numbers for the status page: messages by state, observations by state, deliveries by destination and state."""
+    messages = {
+        str(row[0]): int(row[1])
+        for row in connection.execute(text("SELECT state, count(*) FROM transmission GROUP BY state"))
+    }
+    oldest = connection.execute(
+        text("SELECT destination, min(created_at) FROM delivery WHERE state = 'waiting' GROUP BY destination")
+    ).all()
+    return {
+        "messages": messages,
+        "observations": results.counts(connection),
+        "deliveries": outbox.counts(connection),
+        "oldest_waiting": {str(row[0]): from_us(row[1]).isoformat() for row in oldest if row[1] is not None},
+        "orders": {
+            str(row[0]): int(row[1])
+            for row in connection.execute(text("SELECT state, count(*) FROM lab_order GROUP BY state"))
+        },
+    }
+
+
+def deliveries_of(connection: Connection, observation_id: str) -> list[dict[str, Any]]:
+    """How one observation fared at each destination, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT d.id, d.destination, d.control_id, d.state, d.attempts, d.answer, d.created_at, d.settled_at "
+            "FROM delivery d JOIN delivery_observation l ON l.delivery_id = d.id WHERE l.observation_id = :o ORDER BY d.id"
+        ),
+        {"o": observation_id},
+    )
+    return [
+        {
+            "delivery": int(row.id), "destination": row.destination, "control_id": row.control_id, "state": row.state,
+            "attempts": int(row.attempts), "answer": row.answer, "created_at": from_us(row.created_at),
+            "settled_at": None if row.settled_at is None else from_us(row.settled_at),
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def deeds_on(connection: Connection, subject: str) -> list[dict[str, Any]]:
+    """What people did to one subject, oldest first."""
+    rows = connection.execute(
+        text("SELECT at, who, action, because FROM audit WHERE subject = :s ORDER BY id"), {"s": subject}
+    )
+    return [{"at": from_us(row.at), "who": row.who, "action": row.action, "because": row.because} for row in rows]
+
+
+def incomplete_before(connection: Connection, before: datetime) -> int:
+    """How many incomplete messages are older than that."""
+    row = connection.execute(
+        text("SELECT count(*) FROM transmission WHERE state = 'incomplete' AND received_at < :t"), {"t": to_us(before)}
+    ).scalar_one()
+    return int(row)

@@ -196,9 +196,9 @@ class Emr:
         received = Received(self._control_id(raw), raw, monotonic(), number)
         self.received.append(received)
         self._news.set()
-        fault = self._faults.popleft() if self._faults else self.fault(received)
         if self._check:
             self._look(received)
+        fault = self._faults.popleft() if self._faults else self.fault(received)
         try:
             return await self._answer(received, fault, writer, answered)
         finally:

@@ -1,0 +1,48 @@
+"""The sender's outbox over the store: one destination's part of it.
+
+Reads run on a reader's connection, writes in the writer's next transaction; nothing here waits for a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from labgateway.delivery.sender import Delivery, Done
+from labgateway.store import outbox
+from labgateway.store.engine import Store
+
+
+class StoredOutbox:
+    """See ``sender.Outbox``. destination: its name in the configuration, as the deliveries were added under."""
+
+    def __init__(
+        self, store: Store, destination: str, *, utcnow: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._store = store
+        self._destination = destination
+        self._utcnow = utcnow
+
+    async def ready(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
+        """What may be sent next, oldest first. Raises StoreError."""
+        known = frozenset(in_hand)
+        owed = await self._store.read(lambda c: outbox.ready(c, self._destination, limit, known))
+        return [Delivery(o.id, o.lane, o.control_id, o.body, o.refusals) for o in owed]
+
+    def settle(self, delivery: Delivery, words: str, done: Done) -> None:
+        """The destination has taken it."""
+        now = self._utcnow()
+        self._submit(lambda c: outbox.settle(c, delivery.id, words, now), done)
+
+    def retry(self, delivery: Delivery, words: str, done: Done, *, refused: bool) -> None:
+        """An attempt failed and will be repeated."""
+        self._submit(lambda c: outbox.retry_later(c, delivery.id, words, refused=refused), done)
+
+    def park(self, delivery: Delivery, words: str, done: Done) -> None:
+        """The destination refused it."""
+        self._submit(lambda c: outbox.park(c, delivery.id, words), done)
+
+    def _submit(self, job: Callable[[Connection], None], done: Done) -> None:
+        self._store.submit_call(job, lambda _, error: done(error))

@@ -1,22 +1,22 @@
 """What becomes of one result. Pure: everything it depends on comes in, one verdict goes out.
 
-    result ── control ───────────────────────────────────────────────> CONTROL
-       │  └── has a problem from decoding ───────────────────────────> HELD
+    result ── control, calibration ────────────────────────────────────> CONTROL
+       │  └── has a problem from decoding ─────────────────────────────> HELD
        v
-    the same words again ────────────────────────────────────────────> DUPLICATE
+    mapping ── leave_out ──────────────────────────────────────────────> LEFT_OUT
+       │   └── unknown code, wrong unit, no decimal ───────────────────> HELD
        v
-    mapping ── leave_out ─────────────────────────────────────────────> LEFT_OUT
-       │   └── unknown code, wrong unit, no decimal ──────────────────> HELD
+    matching ── no order yet ──────────────────────────────────────────> WAITING
+       │    └── ambiguous, conflicting, cancelled, not ordered ────────> HELD
        v
-    matching ── no order yet ─────────────────────────────────────────> WAITING
-       │    └── ambiguous, conflicting, cancelled, not ordered ───────> HELD
+    versions ── said before ───────────────────────────────────────────> DUPLICATE
+       │    └── contradicts what was said before ──────────────────────> HELD
        v
-    versions ── said before ──────────────────────────────────────────> DUPLICATE
-       │    └── contradicts what was said before ─────────────────────> HELD
-       v
-    limits, manual release ───────────────────────────────────────────> HELD
+    limits, manual release ────────────────────────────────────────────> HELD
        v
     RELEASED
+
+What is held or waits is compared with what came before as well: the same words again are a duplicate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.mapping.table import Mapping
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
-from labgateway.model import Kind, ObservationState, Order, Patient, Result, ResultLetter, Status
+from labgateway.model import Kind, ObservationState, Order, Result, ResultLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class Verdict:
     """What becomes of one result.
 
     problem: why it is held; None otherwise. target, value, unit and the originals: as mapped, None
-    where it did not come so far. patient: whom it is for when there is no order of its own.
-    replaces: the observation that this one corrects. duplicate_of: the one that said the same.
+    where it did not come so far. order: the order it answers. beside: the order whose patient it is for. place:
+    where its versions follow each other, None while that is not known. replaces: the observation that
+    this one corrects. duplicate_of: the one that said the same.
     """
 
     state: ObservationState
@@ -52,7 +53,8 @@ class Verdict:
     original_unit: str | None = None
     letter: ResultLetter = ResultLetter.FINAL
     order: Order | None = None
-    patient: Patient | None = None
+    beside: Order | None = None
+    place: versions.Place | None = None
     replaces: str | None = None
     duplicate_of: str | None = None
 
@@ -62,7 +64,7 @@ class Case:
     """One result and all that its verdict depends on.
 
     orders: every order of this specimen id, cancelled ones too. priors: what was observed on this
-    specimen before, newest last. waiting_since: UTC, when the result came. now: UTC.
+    specimen before, in the order of receipt. received_at: UTC, when the result came. now: UTC.
     """
 
     result: Result
@@ -79,19 +81,47 @@ class Case:
 def decide(case: Case) -> Verdict:
     """The verdict on one result; deterministic, and the same whatever order things arrived in."""
     result = case.result
-    if result.kind in (Kind.CONTROL, Kind.CALIBRATION):
+    if result.kind is not Kind.PATIENT:
         return Verdict(ObservationState.CONTROL, value=result.value, unit=result.unit or "")
-    plain = Verdict(ObservationState.HELD, value=result.value, unit=result.unit or "")
+    plain = Verdict(
+        ObservationState.HELD, value=result.value, unit=result.unit or "",
+        letter=ResultLetter.NO_RESULT if result.value is None else ResultLetter.FINAL,
+    )  # fmt: skip
     if result.problem is not None:
-        return replace(plain, problem=result.problem)
+        return _unless_repeated(case, replace(plain, problem=result.problem))
     if isinstance(case.mapping, Problem):
-        return replace(plain, problem=case.mapping)
-    mapped = apply(case.mapping, result)
-    if isinstance(mapped, StopsHere):
-        return replace(plain, state=ObservationState.LEFT_OUT)
-    if isinstance(mapped, Problem):
-        return replace(plain, problem=mapped)
-    return _matched(case, case.mapping, mapped)
+        return _unless_repeated(case, replace(plain, problem=case.mapping))
+    match apply(case.mapping, result):
+        case StopsHere():
+            return replace(plain, state=ObservationState.LEFT_OUT)
+        case Problem() as problem:
+            return _unless_repeated(case, replace(plain, problem=problem))
+        case Mapped() as mapped:
+            return _matched(case, case.mapping, mapped)
+
+
+def code_of(verdict: Verdict, result: Result) -> str:
+    """The EMR's code, or the analyzer's while the EMR's is not known."""
+    return verdict.target.emr if verdict.target else result.code
+
+
+def fresh(case: Case, verdict: Verdict) -> versions.Fresh:
+    """The result as versions compare it."""
+    result = case.result
+    return versions.Fresh(
+        specimen=result.specimen or "",
+        code=code_of(verdict, result),
+        instrument=case.instrument,
+        value=verdict.value,
+        unit=verdict.unit,
+        flags=result.flags,
+        status=result.status,
+        received_at=case.received_at,
+        place=verdict.place,
+        measured_text=result.measured_at_text,
+        measured_at=result.measured_at,
+        run=result.run or "",
+    )
 
 
 def _matched(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
@@ -104,54 +134,43 @@ def _matched(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
         unit=mapped.unit,
         original_value=mapped.original_value,
         original_unit=mapped.original_unit,
-        letter=_letter(case.result),
     )
+    verdict = replace(verdict, letter=versions.letter_of(fresh(case, verdict)))
     candidate = matching.Candidate(
         result=case.result,
         targets=tuple(target.emr for target in mapped.targets),
         received_at=case.received_at,
         instrument=case.instrument,
     )
-    match matching.attribute(candidate, case.orders, mapping.panels, case.policy, case.now):
+    attribution = matching.attribute(candidate, case.orders, mapping.panels, case.policy, case.now)
+    match attribution:
         case matching.Waits():
-            return replace(verdict, state=ObservationState.WAITING)
+            return _unless_repeated(case, replace(verdict, state=ObservationState.WAITING))
         case matching.Held(problem=problem, order=order):
-            return replace(verdict, problem=problem, order=order)
+            return _unless_repeated(case, replace(verdict, problem=problem, beside=order))
         case matching.LeftOut():
             return replace(verdict, state=ObservationState.LEFT_OUT)
-        case matching.Unordered():
-            if sure is None:
-                return replace(verdict, problem=Problem(Reason.SEVERAL_TARGETS, f"code {case.result.code}"))
+        case matching.Unordered(target=chosen):
             placed = verdict
-        case matching.Attached() as attached:
-            target = next(target for target in mapped.targets if target.emr == attached.target)
-            placed = replace(verdict, target=target, order=attached.order, patient=attached.patient)
+        case matching.Attached(order=order, target=chosen, beside=beside):
+            placed = replace(verdict, order=order, beside=beside)
+    target = next(target for target in mapped.targets if target.emr == chosen)
+    placed = replace(placed, target=target, place=versions.place_of(attribution, candidate))
     return _versioned(case, mapped, placed)
 
 
 def _versioned(case: Case, mapped: Mapped, placed: Verdict) -> Verdict:
-    """From versions on; placed has its target."""
-    assert placed.target is not None
-    fresh = versions.Fresh(
-        instrument=case.instrument,
-        code=placed.target.emr,
-        value=placed.value,
-        unit=placed.unit,
-        flags=case.result.flags,
-        letter=placed.letter,
-        status=case.result.status,
-        measured_at_text=case.result.measured_at_text,
-        run=case.result.run,
-    )
-    match versions.version(fresh, case.priors, rerun=mapped.rerun):
+    """From versions on; placed has its target and its place."""
+    window_h = case.policy.window_h
+    match versions.version(fresh(case, placed), case.priors, mapped.rerun, window_h=window_h):
         case versions.Duplicate(of=of):
             return replace(placed, state=ObservationState.DUPLICATE, duplicate_of=of)
         case versions.Hold(problem=problem):
             return replace(placed, problem=problem)
         case versions.Correction(of=of, letter=letter):
             placed = replace(placed, letter=letter, replaces=of)
-        case versions.First():
-            pass
+        case versions.First(letter=letter):
+            placed = replace(placed, letter=letter)
     if mapped.hold is not None:
         return replace(placed, problem=mapped.hold)
     if case.manual:
@@ -159,14 +178,10 @@ def _versioned(case: Case, mapped: Mapped, placed: Verdict) -> Verdict:
     return replace(placed, state=ObservationState.RELEASED)
 
 
-def _letter(result: Result) -> ResultLetter:
-    """HL7 table 0085 for what the analyzer says; a withheld value is X whatever its status."""
-    if result.value is None:
-        return ResultLetter.NO_RESULT
-    match result.status:
-        case Status.PRELIMINARY:
-            return ResultLetter.PRELIMINARY
-        case Status.CORRECTED:
-            return ResultLetter.CORRECTED
+def _unless_repeated(case: Case, verdict: Verdict) -> Verdict:
+    """The same words again need not be decided again, wherever the first ones ended."""
+    match versions.version(fresh(case, verdict), case.priors, window_h=case.policy.window_h):
+        case versions.Duplicate(of=of):
+            return replace(verdict, state=ObservationState.DUPLICATE, duplicate_of=of, problem=None)
         case _:
-            return ResultLetter.FINAL
+            return verdict

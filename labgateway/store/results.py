@@ -37,6 +37,8 @@ class Stored:
     instrument: str
     specimen: str | None
     order_id: int | None
+    beside_id: int | None
+    place_patient: str | None
     code: str
     name: str
     loinc: str
@@ -67,6 +69,8 @@ class Decided:
     instrument: str
     specimen: str | None
     order_id: int | None
+    beside_id: int | None
+    place_patient: str | None
     code: str
     name: str
     loinc: str
@@ -150,7 +154,7 @@ def add_results(connection: Connection, transmission_id: int, said: Sequence[Res
 
 
 _COLUMNS = (
-    "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "code", "name", "loinc", "moh", "value",
+    "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "beside_id", "place_patient", "code", "name", "loinc", "moh", "value",
     "unit", "original_value", "original_unit", "letter", "state", "reason", "detail", "mapping_version", "replaces",
     "duplicate_of", "received_at", "decided_at", "decided_by",
 )  # fmt: skip
@@ -158,7 +162,7 @@ _COLUMNS = (
 
 def _row(d: Decided) -> tuple[Any, ...]:
     return (
-        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.code, d.name, d.loinc, d.moh,
+        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.beside_id, d.place_patient, d.code, d.name, d.loinc, d.moh,
         d.value, d.unit, d.original_value, d.original_unit, d.letter.value, d.state.value,
         d.problem.reason.name if d.problem else None, d.problem.detail if d.problem else "", d.mapping_version,
         d.replaces, d.duplicate_of, d.received_at, d.decided_at, d.decided_by,
@@ -192,7 +196,7 @@ def redecide(connection: Connection, decided: Decided, expected_row_version: int
 
 
 _SELECT = (
-    "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.code, o.name, o.loinc, o.moh, "
+    "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.beside_id, o.place_patient, o.code, o.name, o.loinc, o.moh, "
     "o.value, o.unit, o.original_value, o.original_unit, o.letter, o.state, o.reason, o.detail, o.row_version, "
     "o.replaces, o.duplicate_of, o.received_at, o.mapping_version, o.decided_at, o.decided_by, r.kind, "
     "r.specimen AS said_specimen, r.code AS said_code, r.value AS said_value, r.unit AS said_unit, r.more "
@@ -213,6 +217,8 @@ def _stored(row: Any) -> Stored:
         instrument=row.instrument,
         specimen=row.specimen,
         order_id=row.order_id,
+        beside_id=row.beside_id,
+        place_patient=row.place_patient,
         code=row.code,
         name=row.name,
         loinc=row.loinc,

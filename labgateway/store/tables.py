@@ -121,6 +121,8 @@ observation = Table(
     Column("instrument", String(64), nullable=False),
     Column("specimen", Text),
     Column("order_id", Number, ForeignKey("lab_order.id")),
+    Column("beside_id", Number, ForeignKey("lab_order.id"), comment="the order whose patient it is"),
+    Column("place_patient", Text, comment="matching.versions.Place.patient; null while the place is not known"),
     Column("code", Text, nullable=False, comment="the EMR's; the analyzer's while it is not known"),
     Column("name", Text, nullable=False, server_default=""),
     Column("loinc", String(16), nullable=False, server_default=""),

@@ -174,6 +174,18 @@ def upgrade() -> None:
         sa.Column("instrument", sa.String(length=64), nullable=False),
         sa.Column("specimen", sa.Text(), nullable=True),
         sa.Column("order_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column(
+            "beside_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=True,
+            comment="the order whose patient it is",
+        ),
+        sa.Column(
+            "place_patient",
+            sa.Text(),
+            nullable=True,
+            comment="matching.versions.Place.patient; null while the place is not known",
+        ),
         sa.Column("code", sa.Text(), nullable=False, comment="the EMR's; the analyzer's while it is not known"),
         sa.Column("name", sa.Text(), server_default="", nullable=False),
         sa.Column("loinc", sa.String(length=16), server_default="", nullable=False),
@@ -201,6 +213,7 @@ def upgrade() -> None:
         sa.Column(
             "decided_by", sa.Text(), server_default="", nullable=False, comment="a person's name; empty: the gateway"
         ),
+        sa.ForeignKeyConstraint(["beside_id"], ["lab_order.id"], name=op.f("fk_observation_beside_id_lab_order")),
         sa.ForeignKeyConstraint(["order_id"], ["lab_order.id"], name=op.f("fk_observation_order_id_lab_order")),
         sa.ForeignKeyConstraint(["result_id"], ["result.id"], name=op.f("fk_observation_result_id_result")),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,432 @@
+"""Joins decide.py with the store: jobs of the writer, each one transaction, each safe to run again.
+
+    arrival stored ── process ──> results, observations, deliveries; the message is marked processed
+    orders changed ── judge_again ──> what waited for them, or was held for want of them, is judged again
+    time passes ── expire ──> what waited too long for its order is held
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from labgateway.errors import Problem, Reason
+from labgateway.instruments.decode import decode
+from labgateway.instruments.recognise import candidates
+from labgateway.instruments.spec import Driver
+from labgateway.matching import attribute as matching
+from labgateway.matching import versions
+from labgateway.model import Decoded, Kind, Observation, ObservationState, Order, Patient, Report, Result
+from labgateway.pipeline.decide import Case, Verdict, code_of, decide
+from labgateway.pipeline.ids import new_id
+from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
+from labgateway.store import journal, orders, outbox, results
+from labgateway.store.journal import Transmission
+from labgateway.store.results import Decided, Stored
+
+_MENDABLE = frozenset(
+    {
+        Reason.CODE_UNKNOWN,
+        Reason.UNIT_UNKNOWN,
+        Reason.FLAG_UNKNOWN,
+        Reason.STATUS_UNKNOWN,
+        Reason.BAD_TIME,
+        Reason.BAD_TEXT,
+        Reason.NOT_A_RESULT,
+        Reason.NO_SPECIMEN,
+        Reason.SPECIMEN_UNREADABLE,
+        Reason.UNMAPPED,
+        Reason.UNIT_CHANGED,
+        Reason.NOT_A_DECIMAL,
+        Reason.NOT_SANE,
+        Reason.SEVERAL_TARGETS,
+        Reason.MAPPING_BROKEN,
+        Reason.DRIVER_BROKEN,
+        Reason.NOT_A_PATIENT_ID,
+    }
+)
+"""What a mended driver, mapping or config may cure: such results are read again by ``replay``."""
+
+_REPEAT_DAYS = 3
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a job did. destinations: whose queue has something new. released, held, waiting: how many."""
+
+    destinations: set[str] = field(default_factory=set[str])
+    states: dict[str, int] = field(default_factory=dict[str, int])
+    problem: Problem | None = None
+
+    def count(self, state: ObservationState) -> None:
+        """One more of this state."""
+        self.states[state.value] = self.states.get(state.value, 0) + 1
+
+
+Job = Callable[[Connection], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A verdict on its way to disk."""
+
+    decided: Decided
+    verdict: Verdict
+    result: Result
+
+
+def process(number: int, rules: Rules, now: datetime) -> Job:
+    """The job that processes one stored message, or parks it whole. Harmless when it was processed before."""
+
+    def job(connection: Connection) -> Outcome:
+        outcome = Outcome()
+        message = journal.get(connection, number)
+        if message is None or message.state != "stored":
+            return outcome
+        instrument = rules.instruments.get(message.instrument)
+        if instrument is None:
+            instrument = InstrumentRules(
+                Problem(Reason.DRIVER_BROKEN, "the instrument is no longer configured"), Problem(Reason.MAPPING_BROKEN)
+            )
+        decoded = read(message.raw, instrument, rules)
+        if decoded.problem is None:
+            _take_results(connection, message, decoded, instrument, rules, now, outcome)
+        outcome.problem = decoded.problem
+        journal.finish(
+            connection,
+            number,
+            now=now,
+            driver=decoded.driver,
+            config_version=rules.config_version,
+            mapping_version=instrument.mapping_version,
+            problem=decoded.problem,
+        )
+        return outcome
+
+    return job
+
+
+def read(raw: bytes, instrument: InstrumentRules, rules: Rules) -> Decoded:
+    """What a message of this instrument says. A message that another driver knows as its own is not read."""
+    driver = instrument.driver
+    if isinstance(driver, Problem):
+        return Decoded(None, problem=driver)
+    decoded = decode(driver, raw)
+    if decoded.problem is None and (other := _stranger(driver, decoded.sender, raw, rules)):
+        return Decoded(driver.name, problem=Problem(Reason.UNKNOWN_SENDER, f"it is known to driver {other}"))
+    return decoded
+
+
+def _stranger(driver: Driver, sender: str, raw: bytes, rules: Rules) -> str | None:
+    """The driver that knows this sender, when the line's own does not: the cables may be exchanged."""
+    pattern = driver.recognise.sender
+    if not sender or pattern is None or pattern.fullmatch(sender):
+        return None
+    known = [other.name for other in candidates(raw, rules.library)]
+    return None if not known or driver.name in known else known[0]
+
+
+def _take_results(
+    connection: Connection,
+    message: Transmission,
+    decoded: Decoded,
+    instrument: InstrumentRules,
+    rules: Rules,
+    now: datetime,
+    outcome: Outcome,
+) -> None:
+    """Store what a message said and what becomes of it. A replayed message keeps what is decided already."""
+    said = [result for result in decoded.results if result.kind is not Kind.QUERY]
+    before = results.of_transmission(connection, message.id)
+    specimens = sorted({result.specimen for result in said if result.specimen})
+    if specimens and not before:
+        since = message.received_at - timedelta(days=_REPEAT_DAYS)
+        journal.supersede_incomplete(connection, message.instrument, specimens, since)
+    numbers = results.add_results(connection, message.id, said)
+    known = {one.result.where: one for one in before if one.result.where}
+    judge = _Judge(connection, rules, now)
+    placed: list[_Placed] = []
+    fresh: list[Decided] = []
+    for number, result in zip(numbers, said, strict=True):
+        old = known.get(result.where)
+        if old is not None and not _may_change(old):
+            continue
+        verdict = judge.verdict(result, message.instrument, instrument, message.received_at, leave=old and old.id)
+        decided = judge.decided(
+            verdict, result, number, message.id, message.instrument, message.received_at,
+            instrument.mapping_version, old.id if old else new_id(),
+        )  # fmt: skip
+        if old is None:
+            fresh.append(decided)
+        else:
+            results.redecide(connection, decided, old.row_version)
+        placed.append(_Placed(decided, verdict, result))
+        outcome.count(verdict.state)
+    results.add_observations(connection, fresh)
+    send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
+
+
+def _may_change(old: Stored) -> bool:
+    """Whether a replay may decide anew: nothing that has left, and nothing that a person decided."""
+    if old.decided_by:
+        return False
+    match old.state:
+        case ObservationState.WAITING | ObservationState.LEFT_OUT | ObservationState.CONTROL:
+            return True
+        case ObservationState.HELD:
+            return old.problem is None or old.problem.reason in _MENDABLE | matching.CURED_BY_ORDERS
+        case _:
+            return False
+
+
+class _Judge:
+    """Verdicts within one transaction: orders and earlier observations are read once a specimen."""
+
+    def __init__(self, connection: Connection, rules: Rules, now: datetime) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._now = now
+        self._orders: dict[str, list[Order]] = {}
+        self._priors: dict[str, list[versions.Prior]] = {}
+
+    def verdict(
+        self,
+        result: Result,
+        instrument_name: str,
+        instrument: InstrumentRules,
+        received_at: datetime,
+        *,
+        leave: str | None = None,
+    ) -> Verdict:
+        """Decide one result. leave: an observation that is being decided again and is not its own prior."""
+        specimen = result.specimen or ""
+        if specimen and specimen not in self._orders:
+            self._orders[specimen] = orders.for_specimen(self._connection, specimen)
+            policy = self._rules.policy
+            since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
+            self._priors[specimen] = [
+                _prior(one) for one in results.of_specimen(self._connection, specimen, since) if _is_prior(one)
+            ]
+        priors = self._priors.get(specimen, [])
+        return decide(
+            Case(
+                result=result,
+                instrument=instrument_name,
+                mapping=instrument.mapping,
+                orders=self._orders.get(specimen, []),
+                priors=[prior for prior in priors if prior.id != leave] if leave else priors,
+                policy=self._rules.policy,
+                received_at=received_at,
+                now=self._now,
+                manual=instrument.manual,
+            )
+        )
+
+    def decided(
+        self,
+        verdict: Verdict,
+        result: Result,
+        result_id: int,
+        transmission_id: int,
+        instrument: str,
+        received_at: datetime,
+        mapping_version: str | None,
+        number: str,
+    ) -> Decided:
+        """The row for a verdict; it counts as a prior for what follows in this transaction."""
+        target = verdict.target
+        decided = Decided(
+            id=number,
+            result_id=result_id,
+            transmission_id=transmission_id,
+            instrument=instrument,
+            specimen=result.specimen,
+            order_id=verdict.order.id if verdict.order else None,
+            beside_id=verdict.beside.id if verdict.beside else None,
+            place_patient=verdict.place.patient if verdict.place else None,
+            code=code_of(verdict, result),
+            name=target.name if target else "",
+            loinc=target.loinc if target else "",
+            moh=target.moh if target else "",
+            value=verdict.value,
+            unit=verdict.unit,
+            original_value=verdict.original_value,
+            original_unit=verdict.original_unit,
+            letter=verdict.letter,
+            state=verdict.state,
+            problem=verdict.problem,
+            mapping_version=mapping_version,
+            replaces=verdict.replaces,
+            duplicate_of=verdict.duplicate_of,
+            received_at=received_at,
+            decided_at=self._now,
+        )
+        if result.specimen and verdict.state in _COUNTING:
+            priors = self._priors.setdefault(result.specimen, [])
+            prior = _prior_of(decided, result)
+            for at, one in enumerate(priors):
+                if one.id == number:
+                    priors[at] = prior
+                    break
+            else:
+                priors.append(prior)
+        return decided
+
+
+_COUNTING = (ObservationState.RELEASED, ObservationState.WAITING, ObservationState.HELD, ObservationState.REJECTED)
+
+
+def _is_prior(one: Stored) -> bool:
+    return one.state in _COUNTING and one.specimen is not None
+
+
+def _prior(one: Stored) -> versions.Prior:
+    place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
+    return _make_prior(one.id, one.instrument, one, one.result, place)
+
+
+def _prior_of(one: Decided, result: Result) -> versions.Prior:
+    place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
+    return _make_prior(one.id, one.instrument, one, result, place)
+
+
+def _make_prior(
+    number: str, instrument: str, one: Stored | Decided, result: Result, place: versions.Place | None
+) -> versions.Prior:
+    return versions.Prior(
+        number,
+        versions.Fresh(
+            specimen=one.specimen or "",
+            code=one.code,
+            instrument=instrument,
+            value=one.value,
+            unit=one.unit,
+            flags=result.flags,
+            status=result.status,
+            received_at=one.received_at,
+            place=place,
+            measured_text=result.measured_at_text,
+            measured_at=result.measured_at,
+            run=result.run or "",
+        ),
+        one.letter,
+        one.state,
+    )
+
+
+def judge_again(connection: Connection, specimens: Iterable[str], rules: Rules, now: datetime) -> Outcome:
+    """After orders came or changed: judge what waits on these specimens, or is held for want of an order, again.
+
+    In the order of receipt, so that versions follow each other as they were measured.
+    """
+    outcome = Outcome()
+    for specimen in specimens:
+        again = [one for one in results.of_specimen(connection, specimen) if _is_cured_by_orders(one)]
+        _again(connection, again, rules, now, outcome)
+    return outcome
+
+
+def _is_cured_by_orders(one: Stored) -> bool:
+    if one.decided_by:
+        return False
+    if one.state is ObservationState.WAITING:
+        return True
+    return (
+        one.state is ObservationState.HELD
+        and one.problem is not None
+        and one.problem.reason in matching.CURED_BY_ORDERS
+    )
+
+
+def expire(connection: Connection, rules: Rules, now: datetime, limit: int = 200) -> Outcome:
+    """Hold what has waited for its order longer than the site allows."""
+    outcome = Outcome()
+    before = now - timedelta(hours=rules.policy.wait_h)
+    _again(connection, results.waiting_since(connection, before, limit), rules, now, outcome)
+    return outcome
+
+
+def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: datetime, outcome: Outcome) -> None:
+    judge = _Judge(connection, rules, now)
+    placed: list[_Placed] = []
+    for one in old:
+        instrument = rules.instruments.get(one.instrument)
+        if instrument is None:
+            continue
+        verdict = judge.verdict(one.result, one.instrument, instrument, one.received_at, leave=one.id)
+        if verdict.state is one.state and verdict.problem == one.problem:
+            continue
+        decided = judge.decided(
+            verdict, one.result, one.result_id, one.transmission_id, one.instrument, one.received_at,
+            instrument.mapping_version, one.id,
+        )  # fmt: skip
+        if results.redecide(connection, decided, one.row_version):
+            placed.append(_Placed(decided, verdict, one.result))
+            outcome.count(verdict.state)
+    send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
+
+
+def send(connection: Connection, rules: Rules, placed: Sequence[_Placed], now: datetime, outcome: Outcome) -> None:
+    """Make the deliveries of what was released: a report for each specimen and patient, for each destination."""
+    groups: dict[tuple[str, Patient | None], list[Observation]] = {}
+    for one in placed:
+        specimen = one.result.specimen or ""
+        for order in (one.verdict.order, one.verdict.beside):
+            # The last gate before a message is written: whatever went wrong above, no result leaves for
+            # another specimen than the one it was measured on.
+            if order is not None and order.specimen != specimen:
+                raise AssertionError("an observation was matched to another specimen's order")
+        patient = one.verdict.beside.patient if one.verdict.beside else None
+        groups.setdefault((specimen, patient), []).append(_observation(one, rules))
+    for (specimen, patient), observations in groups.items():
+        for destination in rules.destinations:
+            wanted = tuple(o for o in observations if _wants(destination, o))
+            if not wanted:
+                continue
+            control_id = new_id()
+            report = Report(specimen=specimen, observations=wanted, released_at=now, patient=patient)
+            outbox.add(
+                connection,
+                destination=destination.name,
+                lane=specimen,
+                control_id=control_id,
+                body=destination.render(report, control_id),
+                observation_ids=[o.id for o in wanted],
+                now=now,
+                shadow=destination.shadow,
+            )
+            outcome.destinations.add(destination.name)
+
+
+def _wants(destination: DestinationRules, one: Observation) -> bool:
+    if destination.instruments and one.instrument not in destination.instruments:
+        return False
+    return not destination.tests or one.code in destination.tests
+
+
+def _observation(one: _Placed, rules: Rules) -> Observation:
+    decided, result = one.decided, one.result
+    instrument = rules.instruments[decided.instrument]
+    measured = result.measured_at
+    return Observation(
+        id=decided.id,
+        result=result,
+        instrument=decided.instrument,
+        code=decided.code,
+        value=decided.value,
+        received_at=decided.received_at,
+        name=decided.name,
+        loinc=decided.loinc,
+        moh=decided.moh,
+        unit=decided.unit,
+        original_value=decided.original_value,
+        original_unit=decided.original_unit,
+        letter=decided.letter,
+        order=one.verdict.order,
+        measured_at=None if measured is None else measured.replace(tzinfo=rules.timezone).astimezone(UTC),
+        replaces=decided.replaces,
+        model="" if isinstance(instrument.driver, Problem) else instrument.driver.title,
+    )

@@ -16,6 +16,7 @@ from typing import Any
 from labgateway.errors import Problem, Reason
 from labgateway.instruments import groups, quirks, text
 from labgateway.instruments.groups import Item
+from labgateway.instruments.paths import Place
 from labgateway.instruments.plan import Plan, any_holds, plan_for
 from labgateway.instruments.spec import Driver
 from labgateway.instruments.times import read_time
@@ -132,10 +133,7 @@ class _Reader:
         driver = self._plan.driver
         if driver.query.when and not any_holds(self._plan.query_when, item):
             return
-        found: list[str] = []
-        for place in driver.query.specimen:
-            if found := place.all_of(item.row):
-                break
+        found = _asked_for(item.row, driver.query.specimen)
         where = f"{item.row.name}{item.row.number}"
         for specimen in found or [""]:
             for quirk in self._plan.specimen_quirks:
@@ -227,6 +225,16 @@ class _Reader:
         if text not in self._times:
             self._times[text] = read_time(text, self._plan.driver.time_formats)
         return self._times[text]
+
+
+def _asked_for(row: Row, places: tuple[Place, ...]) -> list[str]:
+    """The specimens of a query: of each repetition the first place that is filled."""
+    found: list[str] = []
+    for number in range(max((len(row.repetitions(place.field)) for place in places), default=0)):
+        texts = (place.of(row, repetition=number) for place in places)
+        if text := next(filter(None, texts), ""):
+            found.append(text)
+    return found
 
 
 def _status(driver: Driver, text: str) -> Status | None:

@@ -296,12 +296,14 @@ def _words(table: Table) -> Words:
             flag_table.wrong(word, "must be the meaning of the flag.", 'Write "normal", "high", "low" or the like.')
     no_result = table.texts("no_result", one=True, blank=True)
     unreadable = [_pattern(table, "unreadable", form) for form in table.texts("unreadable", one=True)]
+    elsewhere = table.texts("elsewhere", one=True)
     table.done()
     return Words(
         flag=flags if flag_table else None,
         status=statuses if status_table else None,
         no_result=frozenset(word.strip() for word in no_result),
         unreadable=tuple(pattern for pattern in unreadable if pattern),
+        elsewhere=frozenset(elsewhere),
     )
 
 

@@ -32,9 +32,14 @@ class Place:
         parts = [self.field, *(n for n in (self.component, self.subcomponent) if n is not None)]
         return f"{self.row}-{'.'.join(str(n) for n in parts)}"
 
-    def of(self, row: Row) -> str:
-        """Text at this place of a row of this name, outer blanks stripped; empty when there is none."""
-        text = row.value(self.field, self.component, self.subcomponent).strip()
+    def of(self, row: Row, *, repetition: int = 0) -> str:
+        """Text at this place of a row of this name, outer blanks stripped; empty when there is none.
+
+        repetition: counted from 0; without a component the whole field is meant, and only once.
+        """
+        if self.component is None and repetition:
+            return ""
+        text = row.value(self.field, self.component, self.subcomponent, repetition=repetition).strip()
         return "" if text == '""' else text
 
     def all_of(self, row: Row) -> list[str]:

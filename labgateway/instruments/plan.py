@@ -162,6 +162,8 @@ def nothing(_: Item) -> str:
 def _text_of(driver: Driver, name: str, places: tuple[Place, ...], row: str) -> TextOf:
     """What a name of [where] says for an item: first filled or joined, cut by [take]."""
     plain = _plain(places, row, driver.join.get(name))
+    if name == "value" and driver.words.elsewhere:
+        plain = _unless(driver.words.elsewhere, [_plain((place,), row, None) for place in places])
     if name not in driver.take:
         return plain
     search = driver.take[name].search
@@ -171,6 +173,19 @@ def _text_of(driver: Driver, name: str, places: tuple[Place, ...], row: str) -> 
         return (found[1] or "").strip() if found else ""
 
     return cut
+
+
+def _unless(elsewhere: frozenset[str], readers: list[TextOf]) -> TextOf:
+    """The first filled text that is not one of these words."""
+
+    def text_of(item: Item) -> str:
+        for read in readers:
+            found = read(item)
+            if found and found not in elsewhere:
+                return found
+        return ""
+
+    return text_of
 
 
 def _plain(places: tuple[Place, ...], row: str, separator: str | None) -> TextOf:

@@ -66,6 +66,8 @@ class Words:
     status: Mapping[str, Status] | None = None
     no_result: frozenset[str] = frozenset()
     unreadable: tuple[re.Pattern[str], ...] = ()
+    elsewhere: frozenset[str] = frozenset()
+    """Values that mean "look at the next place"."""
 
 
 @dataclass(frozen=True, slots=True)

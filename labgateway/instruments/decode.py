@@ -100,6 +100,9 @@ class _Reader:
         self._marked = marked
         self._times: dict[str, datetime | None] = {}
         self._group: object = None
+        self._last_group: object = None
+        self._first = 0
+        """Where in the list the first result of the last result's group stands."""
         self._waiting: list[Attachment] = []
         """Attachments of this group that stand before its first result."""
 
@@ -113,20 +116,25 @@ class _Reader:
             if any_holds(conditions, item):
                 what = kind
                 break
-        if what == "result":
+        last = self._last_in(item, out)
+        if what == "result" or (what == "comment" and last is None):
             self._append(item, out)
-            return
-        last = out[-1] if out and out[-1].kind is not Kind.QUERY and self._last_group is item.group else None
-        if what == "attachment":
-            if last:
-                out[-1] = replace(last, attachments=(*last.attachments, _attachment(plan, item)))
+        elif what == "attachment":
+            if last is not None:
+                out[last] = replace(out[last], attachments=(*out[last].attachments, _attachment(plan, item)))
             else:
                 self._waiting.append(_attachment(plan, item))
-        elif what == "comment" and last:
-            words = plan.texts["value"](item) or plan.texts["code"](item)
-            out[-1] = replace(last, comments=(*last.comments, *filter(None, (words, *plan.comments_of(item)))))
+        elif what == "comment" and last is not None:
+            code = plan.texts["code"](item)
+            same = next((n for n in range(last, self._first - 1, -1) if out[n].code == code), last)
+            words = plan.texts["value"](item) or code
+            comments = (*out[same].comments, *filter(None, (words, *plan.comments_of(item))))
+            out[same] = replace(out[same], comments=comments)
 
-    _last_group: object = None
+    def _last_in(self, item: Item, out: list[Result]) -> int | None:
+        """Where the last result of this row's group stands; None when there is none."""
+        is_known = bool(out) and self._last_group is item.group and out[-1].kind is not Kind.QUERY
+        return len(out) - 1 if is_known else None
 
     def query(self, item: Item, out: list[Result]) -> None:
         """Append one QUERY result for each specimen that the row asks for."""
@@ -153,7 +161,9 @@ class _Reader:
             if self._waiting:
                 result = replace(result, attachments=tuple(self._waiting))
                 self._waiting = []
-            self._last_group = item.group
+            if self._last_group is not item.group:
+                self._last_group = item.group
+                self._first = len(out)
             out.append(result)
 
     def _result(self, item: Item) -> Result:

@@ -228,6 +228,20 @@ def test_rows_controls_and_calibrations(tmp_path: Path) -> None:
     assert results[1].attachments == ()
 
 
+def test_an_interpretation_without_its_number_is_a_result(tmp_path: Path) -> None:
+    """A comment row goes to the result of its code in its group; with no result before it, it is one."""
+    driver = make(tmp_path, ASTM.format(top="", where="", rest=RULES))
+    results = decode(
+        driver,
+        records(
+            "O|1|A1", "R|1|^^^pH|7.4", GOOD, "R|2|^^^pH^^^I|Low", "O|2|A2", "R|1|^^^pH^^^I|High", "R|2|^^^HGB^^^I|Odd",
+        ),
+    ).results  # fmt: skip
+    assert [(r.specimen, r.code, r.value, r.comments) for r in results] == [
+        ("A1", "pH", "7.4", ("Low",)), ("A1", "HGB", "13.4", ()), ("A2", "pH", "High", ("Odd",)),
+    ]  # fmt: skip
+
+
 def test_queries_name_each_specimen(tmp_path: Path) -> None:
     """One object a specimen; all orders have no specimen; a cancelled query asks nothing."""
     driver = make(tmp_path, ASTM.format(top="", where="", rest=RULES))

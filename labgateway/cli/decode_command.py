@@ -6,6 +6,7 @@ With --json one object a line, in message order; the exact form is a contract (D
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labgateway import captures
-from labgateway.errors import ComplaintsError, LabgatewayError, Problem
+from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments import decode as decoding
 from labgateway.instruments import driver as drivers
 from labgateway.instruments import recognise
@@ -33,9 +34,9 @@ class DecodeError(LabgatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of a file: the driver that read it and what it said."""
+    """One message of a file: the driver that read it and what it said. driver None: it could not be read at all."""
 
-    driver: Driver
+    driver: Driver | None
     decoded: Decoded
 
 
@@ -52,7 +53,7 @@ def library(folders: Iterable[Path] = ()) -> Library:
 
 
 def decode_file(path: Path, driver: str | None = None, *, folders: Iterable[Path] = ()) -> list[Said]:
-    """Every message of a file, decoded.
+    """Every message of a file, decoded; behind them what had to be left out, each with its problem.
 
     path: raw bytes (framed or bare ASTM, MLLP or bare HL7) or a ``.wire`` transcript. driver: a driver's
     name or folder, or one of its models as maker_model; None: each message must be recognised.
@@ -70,9 +71,8 @@ def decode_file(path: Path, driver: str | None = None, *, folders: Iterable[Path
     known = library(folders)
     named = named_drivers(driver, known) if driver is not None else ()
     said = [_decode(message, named, known) for message in capture.messages]
-    for damage in capture.damage:
-        print(f"labgateway decode: a message was left out: {damage}.", file=sys.stderr)
-    return said
+    lost = [Said(None, Decoded(None, problem=Problem(Reason.UNREADABLE, damage))) for damage in capture.damage]
+    return said + lost
 
 
 def named_drivers(name: str, known: Library) -> tuple[Driver, ...]:
@@ -165,42 +165,33 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(path: Path) -> Judge:
     """What a mapping file would say about each result. Raises ComplaintsError when it has mistakes."""
-    from labgateway.mapping import apply, table
-
+    table = importlib.import_module("labgateway.mapping.table")
+    rules = importlib.import_module("labgateway.mapping.apply")
     mapping = table.load(path)
 
     def judge(result: Result) -> Problem | None:
-        outcome = apply.apply(mapping, result)
-        if isinstance(outcome, Problem):
-            return outcome
-        return outcome.hold if isinstance(outcome, apply.Mapped) else None
+        outcome = rules.apply(mapping, result)
+        return outcome if isinstance(outcome, Problem) else getattr(outcome, "hold", None)
 
     return judge
 
 
+_COLUMNS = ("kind", "specimen", "code", "value", "unit", "flags", "status", "measured at", "would be parked")
+
+
 def _table(said: Iterable[Said], judge: Judge | None) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     for each in said:
-        title = f"{each.driver.title} ({each.driver.name})"
-        table = Table(
-            "kind",
-            "specimen",
-            "code",
-            "value",
-            "unit",
-            "flags",
-            "status",
-            "measured at",
-            "would be parked",
-            title=title,
-        )
+        title = f"{each.driver.title} ({each.driver.name})" if each.driver else "unreadable"
+        table = Table(*_COLUMNS, title=escape(title))
         for result in each.decoded.results:
             shown = as_object(result, each.decoded, judge)
             problem = result.problem or (judge(result) if judge and result.kind is Kind.PATIENT else None)
-            table.add_row(
+            cells = (
                 str(shown["kind"]),
                 result.specimen or "",
                 result.code,
@@ -211,4 +202,5 @@ def _table(said: Iterable[Said], judge: Judge | None) -> None:
                 str(shown["measured_at"] or ""),
                 str(problem) if problem else "",
             )
+            table.add_row(*(escape(cell) for cell in cells))
         console.print(table)

@@ -64,12 +64,13 @@ def decode_file(path: Path, driver: str | None = None, *, folders: Iterable[Path
         data = path.read_bytes()
     except OSError as error:
         raise DecodeError(f"{path} cannot be read: {error.strerror or type(error).__name__}.") from None
-    capture = captures.open_capture(data)
+    known = library(folders)
+    named = named_drivers(driver, known) if driver is not None else ()
+    raw = next((each.protocol for each in named if each.protocol not in ("astm", "hl7")), None)
+    capture = captures.open_capture(data, protocol=raw)
     if not capture.messages:
         why = capture.damage[0] if capture.damage else "it is empty"
         raise DecodeError(f"{path} holds no readable message: {why}.")
-    known = library(folders)
-    named = named_drivers(driver, known) if driver is not None else ()
     said = [_decode(message, named, known) for message in capture.messages]
     lost = [Said(None, Decoded(None, problem=Problem(Reason.UNREADABLE, damage))) for damage in capture.damage]
     return said + lost

@@ -1,7 +1,7 @@
 """One connection of the EMR on which orders come: blocks in, stored, then answered, one after another.
 
-    VT block FS CR -> take (reads, stores, matches what waited) -> commit -> ORL, ORR or ACK
-                                              the store cannot -> AE with ERR 207, or nothing if it broke
+VT block FS CR -> take (reads, stores, matches what waited) -> commit -> ORL, ORR or ACK
+                                          the store cannot -> AE with ERR 207, or nothing if it broke
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Joins decide.py with the store: jobs of the writer, each one transaction, each safe to run again.
 
-    arrival stored ── process ──> results, observations, deliveries; the message is marked processed
-    orders changed ── judge_again ──> what waited for them, or was held for want of them, is judged again
-    time passes ── expire ──> what waited too long for its order is held
+arrival stored ── process ──> results, observations, deliveries; the message is marked processed
+orders changed ── judge_again ──> what waited for them, or was held for want of them, is judged again
+time passes ── expire ──> what waited too long for its order is held
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
 from labgateway.store.results import Decided, Stored
 
-_MENDABLE = frozenset(
+MENDABLE = frozenset(
     {
         Reason.CODE_UNKNOWN,
         Reason.UNIT_UNKNOWN,
@@ -70,7 +70,7 @@ Job = Callable[[Connection], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """A verdict on its way to disk."""
 
     decided: Decided
@@ -148,7 +148,7 @@ def _take_results(
     numbers = results.add_results(connection, message.id, said)
     known = {one.result.where: one for one in before if one.result.where}
     judge = _Judge(connection, rules, now)
-    placed: list[_Placed] = []
+    placed: list[Placed] = []
     fresh: list[Decided] = []
     for number, result in zip(numbers, said, strict=True):
         old = known.get(result.where)
@@ -163,7 +163,7 @@ def _take_results(
             fresh.append(decided)
         else:
             results.redecide(connection, decided, old.row_version)
-        placed.append(_Placed(decided, verdict, result))
+        placed.append(Placed(decided, verdict, result))
         outcome.count(verdict.state)
     results.add_observations(connection, fresh)
     send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
@@ -177,7 +177,7 @@ def _may_change(old: Stored) -> bool:
         case ObservationState.WAITING | ObservationState.LEFT_OUT | ObservationState.CONTROL:
             return True
         case ObservationState.HELD:
-            return old.problem is None or old.problem.reason in _MENDABLE | matching.CURED_BY_ORDERS
+            return old.problem is None or old.problem.reason in MENDABLE | matching.CURED_BY_ORDERS
         case _:
             return False
 
@@ -208,7 +208,7 @@ class _Judge:
             policy = self._rules.policy
             since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
             self._priors[specimen] = [
-                _prior(one) for one in results.of_specimen(self._connection, specimen, since) if _is_prior(one)
+                prior_of(one) for one in results.of_specimen(self._connection, specimen, since) if _is_prior(one)
             ]
         priors = self._priors.get(specimen, [])
         return decide(
@@ -266,7 +266,7 @@ class _Judge:
         )
         if result.specimen and verdict.state in _COUNTING:
             priors = self._priors.setdefault(result.specimen, [])
-            prior = _prior_of(decided, result)
+            prior = _prior_decided(decided, result)
             for at, one in enumerate(priors):
                 if one.id == number:
                     priors[at] = prior
@@ -283,12 +283,12 @@ def _is_prior(one: Stored) -> bool:
     return one.state in _COUNTING and one.specimen is not None
 
 
-def _prior(one: Stored) -> versions.Prior:
+def prior_of(one: Stored) -> versions.Prior:
     place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
     return _make_prior(one.id, one.instrument, one, one.result, place)
 
 
-def _prior_of(one: Decided, result: Result) -> versions.Prior:
+def _prior_decided(one: Decided, result: Result) -> versions.Prior:
     place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
     return _make_prior(one.id, one.instrument, one, result, place)
 
@@ -351,7 +351,7 @@ def expire(connection: Connection, rules: Rules, now: datetime, limit: int = 200
 
 def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: datetime, outcome: Outcome) -> None:
     judge = _Judge(connection, rules, now)
-    placed: list[_Placed] = []
+    placed: list[Placed] = []
     for one in old:
         instrument = rules.instruments.get(one.instrument)
         if instrument is None:
@@ -364,12 +364,12 @@ def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: dat
             instrument.mapping_version, one.id,
         )  # fmt: skip
         if results.redecide(connection, decided, one.row_version):
-            placed.append(_Placed(decided, verdict, one.result))
+            placed.append(Placed(decided, verdict, one.result))
             outcome.count(verdict.state)
     send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
 
 
-def send(connection: Connection, rules: Rules, placed: Sequence[_Placed], now: datetime, outcome: Outcome) -> None:
+def send(connection: Connection, rules: Rules, placed: Sequence[Placed], now: datetime, outcome: Outcome) -> None:
     """Make the deliveries of what was released: a report for each specimen and patient, for each destination."""
     groups: dict[tuple[str, Patient | None], list[Observation]] = {}
     for one in placed:
@@ -407,7 +407,7 @@ def _wants(destination: DestinationRules, one: Observation) -> bool:
     return not destination.tests or one.code in destination.tests
 
 
-def _observation(one: _Placed, rules: Rules) -> Observation:
+def _observation(one: Placed, rules: Rules) -> Observation:
     decided, result = one.decided, one.result
     instrument = rules.instruments[decided.instrument]
     measured = result.measured_at

@@ -1,0 +1,129 @@
+"""``labgateway parked``: what waits for a person, why, what to do; and doing it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from labgateway.cli.common import Parsers, add_config, add_json, config_of, dump_line, guarded, local, open_store
+
+_ACTIONS = {
+    "release": "send a held observation as it stands",
+    "reject": "a held observation is wrong: it is kept and never sent",
+    "retry": "send a refused delivery again",
+    "skip": "give a refused delivery up, later ones of that specimen go on",
+    "dismiss": "a parked or incomplete message needs nothing any more; its bytes are kept",
+    "replay": "read a message again, after its driver or mapping was mended",
+}
+
+_EPILOG = """\
+ids: m17 is message 17, d5 is delivery 5, twenty characters are an observation.
+
+  labgateway parked
+  labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --by "Nguyễn Thị Hoa" --because "tube checked with the ward"
+  labgateway parked retry d5 --by "..." --because "EMR has the patient now"
+
+A decision is written down with name and reason. With --version N (as `parked --json` shows) it is refused when the
+observation has changed since you looked.
+"""
+
+
+def add_parser(commands: Parsers) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "parked",
+        help="what waits for a person: why, what to do, and doing it",
+        description="Without an action: lists everything that waits for a person, oldest first, with reason and cure.\n\n"
+        "actions:\n" + "\n".join(f"  {name:9}{words}" for name, words in _ACTIONS.items()),
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", nargs="?", choices=(*_ACTIONS, "list"), default="list", metavar="ACTION")
+    parser.add_argument("id", nargs="*", help="what to act on")
+    parser.add_argument("--by", metavar="NAME", help="who decides")
+    parser.add_argument("--because", metavar="REASON", help="why")
+    parser.add_argument("--version", type=int, metavar="N", help="the row version you saw")
+    parser.add_argument(
+        "--order", type=int, metavar="N", help="release: the order it answers, when several could be meant"
+    )
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run it."""
+    return guarded(lambda: _list(args) if args.action == "list" else _act(args))
+
+
+def _act(args: argparse.Namespace) -> int:
+    from labgateway.errors import LabgatewayError
+    from labgateway.service import control
+
+    config = config_of(args)
+    if not args.id:
+        raise LabgatewayError(f"Say what to {args.action}: labgateway parked shows the ids.")
+    failed = 0
+    for one in args.id:
+        request: dict[str, Any] = {
+            "action": args.action, "id": one, "who": args.by or (getpass.getuser() if args.action == "replay" else ""),
+            "because": args.because, "version": args.version, "order": args.order,
+        }  # fmt: skip
+        try:
+            answer = control.ask(config.gateway.data, request)
+        except LabgatewayError as error:
+            failed += 1
+            dump_line({"id": one, "error": str(error)}) if args.json else print(f"{one}: {error}")
+        else:
+            dump_line({"id": one, "did": answer["did"]}) if args.json else print(answer["did"])
+    return 1 if failed else 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from labgateway.store import worklist
+
+    config = config_of(args)
+    before = datetime.now(UTC) - timedelta(hours=config.matching.alarm_h)
+    store = open_store(config)
+    try:
+        items = store.read_now(lambda connection: worklist.items(connection, waiting_before=before))
+    finally:
+        store.close_now()
+    if args.json:
+        for item in items:
+            dump_line(
+                {
+                    "subject": item.subject, "id": _id(item), "where": item.where, "reason": item.problem.reason.name,
+                    "what": item.problem.reason.what, "cure": item.problem.reason.cure, "detail": item.problem.detail,
+                    "since": item.since, "specimen": item.specimen, "code": item.code, "value": item.value,
+                    "unit": item.unit, "answer": item.answer, "version": item.row_version,
+                }
+            )  # fmt: skip
+        return 0
+    from rich.console import Console
+    from rich.markup import escape
+
+    screen = Console()
+    if not items:
+        screen.print("Nothing waits for a person.")
+        return 0
+    shown = ""
+    for item in sorted(items, key=lambda i: (i.problem.reason.name, i.since)):
+        if item.problem.reason.name != shown:
+            shown = item.problem.reason.name
+            screen.print(
+                f"\n[bold yellow]{escape(item.problem.reason.what)}[/]\n  [green]{escape(item.problem.reason.cure)}[/]"
+            )
+        what = f"{item.specimen or '(no specimen id)'}  {item.code or ''} {item.value or ''} {item.unit or ''}".rstrip()
+        more = escape("  ".join(part for part in (item.problem.detail, item.answer) if part))
+        screen.print(
+            f"  [bold]{_id(item)}[/]  {local(item.since, config)}  {escape(item.where)}  "
+            f"{escape(what) if item.subject != 'message' else ''}  [dim]{more}[/]"
+        )
+    screen.print(f"\n{len(items)} wait. Act with: labgateway parked ACTION ID --by NAME --because REASON")
+    return 0
+
+
+def _id(item: Any) -> str:
+    return {"message": "m", "delivery": "d"}.get(item.subject, "") + str(item.id)

@@ -1,0 +1,140 @@
+"""From config sections to parts: rules, transports, lines, destinations. No part is started here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from labgateway.config import Config, Instrument, LineSection, MllpDestination, TcpLine, TcpListenLine
+from labgateway.delivery.mllp_out import MllpDestination as MllpOut
+from labgateway.delivery.oru import OruOptions, render
+from labgateway.delivery.sender import Destination
+from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
+from labgateway.instruments.driver import Library
+from labgateway.instruments.spec import Driver
+from labgateway.line.line import Protocol
+from labgateway.mapping.table import Mapping as MappingFile
+from labgateway.mapping.table import load as load_mapping
+from labgateway.matching.attribute import Policy
+from labgateway.model import Report, Settings
+from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
+from labgateway.transports.channel import OpenSession, Say, Transport
+from labgateway.transports.tcp import Admission, TcpConnect, TcpListen
+
+
+def shipped(name: str) -> Path:
+    """A folder that travels with labgateway (drivers, mappings): in the wheel, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_shipped" / name
+    return installed if installed.exists() else package.parent / name
+
+
+def library(config: Config) -> Library:
+    """The site's drivers and the shipped ones. The first of two drivers of one name wins: the site's."""
+    return Library.of([*config.gateway.drivers, shipped("drivers")])
+
+
+def rules(config: Config, drivers: Library) -> Rules:
+    """The snapshot under which messages are processed. Broken drivers and mappings become problems of their own."""
+    return Rules(
+        config_version=config.version,
+        timezone=ZoneInfo(config.gateway.timezone),
+        policy=Policy(
+            window_h=config.matching.window_h,
+            wait_h=config.matching.wait_h,
+            without_order=config.matching.without_order,
+            not_ordered=config.matching.not_ordered,
+            second_ids=config.matching.second_ids,
+            specimen_pattern=re.compile(p) if (p := config.matching.specimen_pattern) else None,
+        ),
+        library=drivers,
+        instruments={name: _instrument(one, drivers) for name, one in config.instruments.items()},
+        destinations=tuple(
+            DestinationRules(
+                name,
+                _renderer(config, one.status),
+                shadow=one.shadow,
+                instruments=frozenset(one.instruments),
+                tests=frozenset(one.tests),
+            )
+            for name, one in config.destinations.items()
+        ),
+    )
+
+
+def _renderer(config: Config, status: str) -> Callable[[Report, str], bytes]:
+    settings = Settings(config.gateway.name, config.gateway.facility, config.gateway.timezone)
+    options = OruOptions(status=status)
+    return lambda report, control_id: render(report, settings, control_id, options)
+
+
+def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
+    driver: Driver | Problem = drivers.find(one.driver) or Problem(Reason.DRIVER_BROKEN, one.driver)
+    mapping: MappingFile | Problem
+    try:
+        mapping = load_mapping(one.mapping)
+    except (ComplaintsError, OSError):
+        mapping = Problem(Reason.MAPPING_BROKEN, one.mapping.name)
+    return InstrumentRules(driver, mapping, manual=one.release == "manual")
+
+
+def protocol(instrument: InstrumentRules, name: str, folders: list[Path]) -> Protocol:
+    """What a line speaks. Of a broken driver what its file says, so that its messages are kept until it is mended."""
+    if isinstance(instrument.driver, Driver):
+        return "hl7" if instrument.driver.protocol == "hl7" else "astm"
+    for folder in folders:
+        try:
+            text = (folder / name / "driver.toml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        return "hl7" if _protocol_in(text) == "hl7" else "astm"
+    return "astm"
+
+
+def _protocol_in(text: str) -> str:
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        found = re.search(r'(?m)^\s*protocol\s*=\s*["\'](\w+)["\']', text)
+        return found[1] if found else ""
+    return str(data.get("protocol", ""))
+
+
+def transport(section: LineSection, admission: Admission, say: Say) -> Callable[[OpenSession], Transport]:
+    """Make the transport of a line section. Raises LabgatewayError for a kind that this version does not run."""
+    match section:
+        case TcpListenLine():
+            return lambda open_session: TcpListen(
+                section.host, section.port, open_session,
+                allow=section.allow, connections=section.connections, admission=admission, say=say,
+            )  # fmt: skip
+        case TcpLine():
+            return lambda open_session: TcpConnect(section.host, section.port, open_session, say=say)
+        case _:
+            raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
+
+
+def destination(section: object) -> Destination:
+    """Make the destination of a section. Raises LabgatewayError for a kind that this version does not run."""
+    match section:
+        case MllpDestination():
+            return MllpOut(section.host, section.port, connections=section.connections, answer_s=section.answer_s)
+        case _:
+            raise LabgatewayError(f"destinations of kind {getattr(section, 'kind', '?')} are not run by this version")
+
+
+def line_options(instrument: InstrumentRules) -> dict[str, Any]:
+    """What the driver says of its line, as ``Line`` takes it."""
+    driver = instrument.driver
+    if isinstance(driver, Problem):
+        return {}
+    return {"encoding": driver.line.encoding} if driver.protocol == "hl7" else {}
+
+
+def schedule(section: object) -> dict[str, Any]:
+    """When a destination is tried again, as ``Sender`` takes it."""
+    return {}

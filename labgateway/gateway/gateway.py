@@ -1,0 +1,528 @@
+"""The parts of one running gateway and how they hand work to each other.
+
+    line ──keep──> journal ──number──> pump ──process──> deliveries ──wake──> sender ──> EMR
+    EMR ──> order door ──take──> orders, and what waited for them ──wake──> sender
+
+Starts no task by itself: ``spawn`` is handed in, so that a test may run everything under a simulated clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from labgateway import orders as order_messages
+from labgateway.config import Config, MllpListen, OrdersSection, diff
+from labgateway.delivery.sender import Health, Sender
+from labgateway.delivery.stored import StoredOutbox
+from labgateway.errors import LabgatewayError, Problem, Reason, StoreBrokenError, StoreBusyError, StoreError
+from labgateway.gateway import build
+from labgateway.gateway.order_door import OrderConversation, Taken
+from labgateway.line.arrival import Arrival, Control, Kept
+from labgateway.line.line import Line
+from labgateway.pipeline import deeds, take
+from labgateway.pipeline.ids import new_id
+from labgateway.pipeline.order_book import take_orders
+from labgateway.pipeline.rules import Rules
+from labgateway.store import journal, worklist
+from labgateway.store.engine import Store
+from labgateway.transports.channel import Channel, Say, Session
+from labgateway.transports.tcp import Admission, TcpListen
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+
+_AT_ONCE = 8
+"""Messages handed to the writer together: enough to share a commit, few enough to stay behind the intake."""
+_EXPIRE_S = 30.0
+_STORE_REST_S = 1.0
+_PORT_RETRY_S = 10.0
+_MOST_CONNECTIONS = 512
+
+
+@dataclass(slots=True)
+class _Door:
+    """An orders section and its listener."""
+
+    section: OrdersSection
+    listener: TcpListen
+
+
+@dataclass(slots=True)
+class _Way:
+    """A destination section, its sender and the sender's task."""
+
+    section: object
+    sender: Sender
+    task: asyncio.Task[None]
+    close: Callable[[], Coroutine[Any, Any, None]]
+
+
+def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
+class Gateway:
+    """One gateway on one store. start, then reload as often as wanted, then stop."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        say: Say,
+        spawn: Spawn = _spawn,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.lines: dict[str, Line] = {}
+        self.started_at = utcnow()
+        self._say = say
+        self._spawn = spawn
+        self._utcnow = utcnow
+        self._library = build.library(config)
+        self.rules: Rules = build.rules(config, self._library)
+        self._doors: dict[str, _Door] = {}
+        self._ways: dict[str, _Way] = {}
+        self._admission = Admission(_MOST_CONNECTIONS)
+        self._todo: deque[int] = deque()
+        self._arrived = asyncio.Event()
+        self._epoch = new_id()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._shut: dict[str, str] = {}
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Take up what an earlier process left, then open destinations, doors and lines.
+
+        Raises StoreError. A port that is in use is said and tried again; it costs only its own line.
+        """
+        left = await self.store.read(lambda connection: journal.unprocessed(connection, 10_000_000))
+        self._todo.extend(left)
+        if left:
+            self._say("taking_up", count=len(left))
+            self._arrived.set()
+        self._complain()
+        for name, section in self.config.destinations.items():
+            self._open_way(name, section)
+        self._tasks = [
+            self._spawn(self._pump(), "pipeline"),
+            self._spawn(self._expire(), "expire"),
+            self._spawn(self._open_shut(), "open ports"),
+        ]
+        for name, section in self.config.orders.items():
+            await self._open_door(name, section)
+        for name in self.config.instruments:
+            await self._open_line(name)
+
+    async def stop(self) -> None:
+        """Close lines and doors first, then let senders end; what is not settled is sent again after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(
+            *(line.stop() for line in self.lines.values()), *(door.listener.stop() for door in self._doors.values())
+        )
+        await asyncio.gather(*(self._close_way(name) for name in list(self._ways)))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reload(self, config: Config) -> None:
+        """Take a new config as a whole, or raise LabgatewayError and stay with the old one.
+
+        Lines that did not change stay as they are, with the message they are in the middle of.
+        """
+        changes = diff(self.config, config)
+        if changes.restart:
+            raise LabgatewayError(
+                "The store or the data folder differ: restart the service for that (systemctl restart labgateway)."
+            )
+        library = build.library(config)
+        new_rules = build.rules(config, library)
+        before = (self.config, self.rules, self._library)
+        self.config, self.rules, self._library = config, new_rules, library
+        old_rules = before[1]
+        gone = [
+            *changes.instruments.removed,
+            *(n for n in config.instruments if n in self.lines and self._differs(n, before)),
+        ]
+        try:
+            await self._swap(gone, changes)
+        except LabgatewayError:
+            self.config, self.rules, self._library = before
+            await self._restore()
+            raise
+        self._complain()
+        await self._mend(old_rules)
+
+    def _differs(self, name: str, before: tuple[Config, Rules, object]) -> bool:
+        """Whether a line must be opened anew: its section, or what its driver says of the line, is another."""
+        old_config, old_rules, _ = before
+        if name not in old_config.instruments:
+            return True
+        if old_config.instruments[name].line != self.config.instruments[name].line:
+            return True
+        return self._line_settings(name, old_rules) != self._line_settings(name, self.rules)
+
+    def _line_settings(self, name: str, rules: Rules) -> object:
+        instrument = rules.instruments.get(name)
+        if instrument is None or isinstance(instrument.driver, Problem):
+            return None
+        return (instrument.driver.protocol, instrument.driver.line)
+
+    async def _swap(self, gone: list[str], changes: Any) -> None:
+        for name in gone:
+            await self.lines.pop(name).stop()
+        for name in (*changes.orders.removed, *changes.orders.changed):
+            await self._doors.pop(name).listener.stop()
+        for name in (*changes.destinations.removed, *changes.destinations.changed):
+            await self._close_way(name)
+        for name, section in self.config.destinations.items():
+            if name not in self._ways:
+                self._open_way(name, section)
+        for name, section in self.config.orders.items():
+            if name not in self._doors:
+                await self._open_door(name, section, must=True)
+        for name in self.config.instruments:
+            if name not in self.lines:
+                await self._open_line(name, must=True)
+
+    async def _restore(self) -> None:
+        """After a reload that could not be carried out: what the old config names stands again as it was."""
+        for name in [n for n in self.lines if n not in self.config.instruments]:
+            await self.lines.pop(name).stop()
+        for name in [n for n in self._doors if self.config.orders.get(n) != self._doors[n].section]:
+            await self._doors.pop(name).listener.stop()
+        for name in [n for n in self._ways if self.config.destinations.get(n) != self._ways[n].section]:
+            await self._close_way(name)
+        for name, section in self.config.destinations.items():
+            if name not in self._ways:
+                self._open_way(name, section)
+        for name, section in self.config.orders.items():
+            if name not in self._doors:
+                await self._open_door(name, section)
+        for name in self.config.instruments:
+            if name not in self.lines:
+                await self._open_line(name)
+
+    async def _mend(self, old: Rules) -> None:
+        """Messages and results that parked for a driver or mapping which has changed now are read again by themselves."""
+        changed = [
+            name
+            for name, instrument in self.rules.instruments.items()
+            if (before := old.instruments.get(name)) is None
+            or before.driver != instrument.driver
+            or before.mapping_version != instrument.mapping_version
+        ]
+        if not changed:
+            return
+        found = await self.store.submit(lambda c: deeds.reopen_mendable(c, changed), background=True)
+        if found:
+            self._say("replaying", count=len(found))
+            self._take_up(found)
+
+    def watched(self) -> list[Path]:
+        """Folders whose .toml files, when they change, are a reload: mappings and the site's own drivers."""
+        return [self.config.gateway.mappings, *self.config.gateway.drivers]
+
+    async def beat(self) -> None:
+        """Come back after a round trip through loop and writer; raises StoreError when there is none."""
+        try:
+            await self.store.submit(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        except StoreBusyError:
+            # Locked or a server that is away: alive, and said elsewhere.
+            return
+
+    def _complain(self) -> None:
+        for name, instrument in self.rules.instruments.items():
+            for problem in (instrument.driver, instrument.mapping):
+                if isinstance(problem, Problem):
+                    self._say(
+                        "instrument_parks",
+                        level="error",
+                        instrument=name,
+                        reason=problem.reason.name,
+                        why=problem.detail,
+                    )
+
+    # --- lines ---
+
+    async def _open_line(self, name: str, *, must: bool = False) -> None:
+        section = self.config.instruments[name]
+        instrument = self.rules.instruments[name]
+        protocol = build.protocol(instrument, section.driver, self._driver_folders())
+        connect = build.transport(section.line, self._admission, self._say)
+        line = Line(
+            name,
+            protocol,
+            self._keeper(name),
+            connect=connect,
+            wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
+            control_id=new_id,
+            say=self._say,
+            **build.line_options(instrument),
+        )
+        try:
+            await line.start()
+        except LabgatewayError as error:
+            if must:
+                raise LabgatewayError(f"instrument.{name}: {error}") from error
+            self._shut[f"instrument.{name}"] = str(error)
+            self._say("port_shut", level="error", instrument=name, why=str(error))
+            return
+        self._shut.pop(f"instrument.{name}", None)
+        self.lines[name] = line
+
+    def _driver_folders(self) -> list[Path]:
+        return [*self.config.gateway.drivers, build.shipped("drivers")]
+
+    def _keeper(self, name: str) -> Callable[[Arrival, Kept], None]:
+        parted: set[str] = set()
+
+        def keep(arrival: Arrival, kept: Kept) -> None:
+            now = self._utcnow()
+            part = arrival.control is Control.PART
+            if part:
+                parted.add(arrival.key)
+            key = f"{self._epoch}.{name}.{arrival.key}" if part or arrival.key in parted else None
+
+            def job(connection: Connection) -> int:
+                add = journal.append_part if part and key else journal.append
+                more: dict[str, Any] = {} if part and key else {"complete": arrival.complete, "why": arrival.why}
+                return add(
+                    connection, instrument=name, protocol=arrival.protocol, peer=arrival.peer, received_at=now,
+                    raw=arrival.data, part_key=key, **more,
+                )  # fmt: skip
+
+            def done(number: int | None, error: BaseException | None) -> None:
+                kept(error if error is None or isinstance(error, StoreError) else StoreBusyError(type(error).__name__))
+                if error is None and number is not None and not part:
+                    parted.discard(arrival.key)
+                    if arrival.complete:
+                        self._take_up([number])
+
+            self.store.submit_call(job, done)
+
+        return keep
+
+    # --- orders ---
+
+    async def _open_door(self, name: str, section: OrdersSection, *, must: bool = False) -> None:
+        if not isinstance(section, MllpListen):
+            raise LabgatewayError(f"orders of kind {section.kind} are not run by this version")
+        loop = asyncio.get_running_loop()
+
+        def open_session(channel: Channel) -> Session:
+            return OrderConversation(
+                channel, lambda data, peer, done: self._take_order(name, section, data, peer, done),
+                clock=loop.time, call_at=loop.call_at, wall=self._utcnow, control_id=new_id, say=self._say,
+            )  # fmt: skip
+
+        listener = TcpListen(
+            section.host, section.port, open_session, allow=section.allow, connections=section.connections,
+            admission=self._admission, say=self._say,
+        )  # fmt: skip
+        try:
+            await listener.start()
+        except LabgatewayError as error:
+            if must:
+                raise LabgatewayError(f"orders.{name}: {error}") from error
+            self._shut[f"orders.{name}"] = str(error)
+            self._say("port_shut", level="error", source=name, why=str(error))
+            return
+        self._shut.pop(f"orders.{name}", None)
+        self._doors[name] = _Door(section, listener)
+
+    def _take_order(self, name: str, section: MllpListen, data: bytes, peer: str, done: Taken) -> None:
+        job = take_orders(
+            data, source=name, peer=peer, rules=self.rules, now=self._utcnow(),
+            reading=order_messages.OrderRules(
+                specimen_id=section.specimen_id, patient_id=section.patient_id, patient_id_type=section.patient_id_type
+            ),
+            control_id=new_id(), name=self.config.gateway.name, facility=self.config.gateway.facility,
+        )  # fmt: skip
+
+        def told(taken: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self._say("orders_not_stored", level="error", source=name, error=type(error).__name__)
+                done(None, error)
+                return
+            done(taken.answer, None)
+            self._say("orders", source=name, state=taken.code, count=taken.count, message=taken.number)
+            self._after(taken.outcome)
+
+        self.store.submit_call(job, told)
+
+    # --- the pipeline ---
+
+    def _take_up(self, numbers: list[int]) -> None:
+        self._todo.extend(numbers)
+        self._arrived.set()
+
+    async def _pump(self) -> None:
+        """Process stored messages, in the order in which they were stored, a few at once, behind the intake."""
+        while True:
+            await self._arrived.wait()
+            if not self._todo:
+                self._arrived.clear()
+                continue
+            numbers = [self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))]
+            now = self._utcnow()
+            jobs = [self.store.submit(take.process(n, self.rules, now), background=True) for n in numbers]
+            for number, outcome in zip(numbers, await asyncio.gather(*jobs, return_exceptions=True), strict=True):
+                if isinstance(outcome, take.Outcome):
+                    self._processed(number, outcome)
+                elif isinstance(outcome, StoreBrokenError):
+                    return
+                elif isinstance(outcome, StoreError):
+                    self._say("not_processed", level="error", message=number, error=type(outcome).__name__)
+                    self._todo.append(number)
+                    await asyncio.sleep(_STORE_REST_S)
+                elif isinstance(outcome, Exception):
+                    await self._defect(number, outcome)
+                else:
+                    raise outcome
+
+    async def _defect(self, number: int, error: BaseException) -> None:
+        """A message on which we fail must not stop the others: it parks, as our fault."""
+        self._say("defect", level="error", message=number, exc_info=error)
+        problem = Problem(Reason.DEFECT, type(error).__name__)
+        version = self.rules.config_version
+        try:
+            await self.store.submit(
+                lambda c: journal.finish(
+                    c,
+                    number,
+                    now=self._utcnow(),
+                    driver=None,
+                    config_version=version,
+                    mapping_version=None,
+                    problem=problem,
+                ),
+                background=True,
+            )
+        except StoreError as failed:
+            self._say("not_processed", level="error", message=number, error=type(failed).__name__)
+
+    def _processed(self, number: int, outcome: take.Outcome) -> None:
+        if outcome.problem is not None:
+            self._say("message_parked", level="warning", message=number, reason=outcome.problem.reason.name)
+        elif held := outcome.states.get("held"):
+            self._say("results_held", level="warning", message=number, count=held)
+        self._after(outcome)
+
+    def _after(self, outcome: take.Outcome) -> None:
+        for name in outcome.destinations:
+            if name in self._ways:
+                self._ways[name].sender.wake()
+
+    async def _expire(self) -> None:
+        """Hold what has waited too long for its order."""
+        while True:
+            await asyncio.sleep(_EXPIRE_S)
+            try:
+                rules, now = self.rules, self._utcnow()
+                outcome = await self.store.submit(lambda c: take.expire(c, rules, now), background=True)
+            except StoreError as error:
+                self._say("not_expired", level="error", error=type(error).__name__)
+                continue
+            if outcome.states:
+                self._say("waited_too_long", level="warning", count=sum(outcome.states.values()))
+            self._after(outcome)
+
+    async def _open_shut(self) -> None:
+        """Try again to open the ports that were in use."""
+        while True:
+            await asyncio.sleep(_PORT_RETRY_S)
+            for key in list(self._shut):
+                kind, _, name = key.partition(".")
+                if kind == "instrument" and name in self.config.instruments and name not in self.lines:
+                    await self._open_line(name)
+                elif kind == "orders" and name in self.config.orders and name not in self._doors:
+                    await self._open_door(name, self.config.orders[name])
+                else:
+                    self._shut.pop(key, None)
+
+    # --- destinations ---
+
+    def _open_way(self, name: str, section: Any) -> None:
+        out = build.destination(section)
+        sender = Sender(
+            name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
+            utcnow=self._utcnow, **build.schedule(section),
+        )  # fmt: skip
+        self._ways[name] = _Way(section, sender, self._spawn(sender.run(), f"destination {name}"), out.close)
+
+    async def _close_way(self, name: str) -> None:
+        way = self._ways.pop(name)
+        way.task.cancel()
+        await asyncio.gather(way.task, return_exceptions=True)
+        await way.close()
+
+    # --- what people ask and do ---
+
+    async def status(self) -> dict[str, Any]:
+        """Everything the status page shows; no patient data."""
+        now = self._utcnow()
+        counts = await self.store.read(worklist.counts)
+        alarm = now - timedelta(hours=self.config.matching.alarm_h)
+        late = await self.store.read(lambda c: len(worklist.items(c, waiting_before=alarm, limit=100_000)))
+        return {
+            "running": True,
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+            "config_version": self.config.version,
+            "lines": {
+                name: {
+                    "driver": section.driver,
+                    **(self.lines[name].status(now) if name in self.lines else {"trouble": self._shut.get(f"instrument.{name}", "")}),
+                    "parks": next(
+                        (str(p) for p in (self.rules.instruments[name].driver, self.rules.instruments[name].mapping)
+                         if isinstance(p, Problem)), "",
+                    ),
+                }
+                for name, section in self.config.instruments.items()
+            },
+            "orders_from": {
+                name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._shut.get(f"orders.{name}", "")}
+                for name in self.config.orders
+            },
+            "destinations": {name: _health(way.sender.health()) for name, way in self._ways.items()},
+            "to_process": len(self._todo),
+            "waits_for_a_person": late,
+            **counts,
+        }  # fmt: skip
+
+    async def act(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one request of the command line. Raises LabgatewayError in words for the person."""
+        match request.get("action"):
+            case "status":
+                return await self.status()
+            case "retry" | "skip" | "reject" | "release" | "dismiss" | "replay":
+                done = await self.store.submit(deeds.deed(request, self.rules, self._utcnow()))
+                self._say("person", action=str(request["action"]), state=done.state)
+                self._take_up(list(done.reopened))
+                self._after(done.outcome)
+                return {"did": done.words}
+            case other:
+                raise LabgatewayError(f"{str(other)[:40]!r} is nothing this gateway can do")
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "state": health.state.value,
+        "since": health.since.isoformat(timespec="seconds"),
+        "why": health.why,
+        "last_answer_at": health.last_answer_at.isoformat(timespec="seconds") if health.last_answer_at else None,
+        "accepted": health.accepted,
+        "refused": health.refused,
+        "parked": health.parked,
+        "attempts": health.attempts,
+    }

@@ -146,8 +146,11 @@ def read_capture(data: bytes) -> list[bytes]:
     return open_capture(data).messages
 
 
-def open_capture(data: bytes) -> Capture:
+def open_capture(data: bytes, *, protocol: str | None = None) -> Capture:
     """The messages in a file and what was wrong with it. Never raises.
+
+    protocol: of the driver that will read them, when one was named. A raw framing is not cut here: the
+    whole is one message, and its reader knows where it ends.
 
     data: a ``.wire`` transcript (what the instrument sent counts), framed or bare ASTM, MLLP or bare
     HL7, with CR, LF or CR LF. ASTM messages come back as records, HL7 ones as segments, without framing.
@@ -160,6 +163,8 @@ def open_capture(data: bytes) -> Capture:
             return Capture([], [str(error)])
         if not data.strip():
             return Capture([], ["the transcript holds nothing from the instrument"])
+    if protocol not in (None, "astm", "hl7"):
+        return Capture([data] if data else [], [])
     if found := hl7.messages(data):
         return Capture(found, [])
     unframed = astm_frames.unframe(data)

@@ -101,8 +101,8 @@ class _Reader:
         self._times: dict[str, datetime | None] = {}
         self._group: object = None
         self._last_group: object = None
-        self._first = 0
-        """Where in the list the first result of the last result's group stands."""
+        self._by_code: dict[str, int] = {}
+        """Where in the list the last result of each code stands, in the last result's group."""
         self._waiting: list[Attachment] = []
         """Attachments of this group that stand before its first result."""
 
@@ -126,7 +126,7 @@ class _Reader:
                 self._waiting.append(_attachment(plan, item))
         elif what == "comment" and last is not None:
             code = plan.texts["code"](item)
-            same = next((n for n in range(last, self._first - 1, -1) if out[n].code == code), last)
+            same = self._by_code.get(code, last)
             words = plan.texts["value"](item) or code
             comments = (*out[same].comments, *filter(None, (words, *plan.comments_of(item))))
             out[same] = replace(out[same], comments=comments)
@@ -163,7 +163,8 @@ class _Reader:
                 self._waiting = []
             if self._last_group is not item.group:
                 self._last_group = item.group
-                self._first = len(out)
+                self._by_code = {}
+            self._by_code[result.code] = len(out)
             out.append(result)
 
     def _result(self, item: Item) -> Result:

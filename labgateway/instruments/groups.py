@@ -96,6 +96,7 @@ _STRUCTURAL: frozenset[str] = frozenset(
 ABOVE = frozenset({"H", "P", "O", "MSH", "PID", "PV1", "ORC", "OBR", "TQ1", "SPM", "SAC"})
 """Names of rows that can only stand above a result: the same one for the whole group."""
 _ABOVE = ("MSH", "PID", "PV1")
+_HANGING = frozenset({"NTE", "TCD"})
 
 
 def hl7(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
@@ -124,12 +125,17 @@ def _specimen_after(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
             case "SPM" | "SAC":
                 if "OBR" in current:
                     _one_only(current, row)
-            case "OBX" | "NTE" | "TCD" | "INV":
-                pass
-            case _:
+            case _ if _is_context(name, last):
                 current[name] = row
+            case _:
+                pass
         last = _item(row, group, wanted, last, items)
     return items
+
+
+def _is_context(name: str, last: Item | None) -> bool:
+    """Whether a row belongs to the group: it is structural, or no result stands before it that it could hang on."""
+    return name != "OBX" and (name in _STRUCTURAL or (last is None and name not in _HANGING))
 
 
 def _one_only(current: dict[str, Row], row: Row) -> None:
@@ -145,26 +151,32 @@ def _specimen_before(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
     items: list[Item] = []
     last: Item | None = None
     group = Group({})
-    orders_first = bool(rows) and rows[0].name == "MSH" and rows[0].value(9, 1) in ("OML", "ORM", "ORL", "ORR", "OMG")
+    specimen: dict[str, Row] = {}
+    is_orc_first = bool(rows) and rows[0].value(9, 1) in _ORC_FIRST
     for row in rows:
         name = row.name
         current = group.rows
-        drop: tuple[str, ...] = ()
-        match name:
-            case "PID" if "OBR" in current:
-                drop = tuple(n for n in current if n != "MSH")
-            case "SPM" | "SAC" if "OBR" in current or (name == "SPM" and "SPM" in current):
-                drop = tuple(n for n in current if n not in _ABOVE)
-            case "OBR" if "OBR" in current or not orders_first:
-                drop = ("ORC", "OBR", "TQ1")
-            case "ORC" if "OBR" in current and orders_first:
-                drop = ("ORC", "OBR", "TQ1")
-            case _:
-                pass
-        if (name in _STRUCTURAL or "OBR" not in current) and name not in ("OBX", "NTE"):
-            group = Group({n: r for n, r in current.items() if n not in drop} | {name: row})
+        if name in ("PID", "SPM", "SAC"):
+            if "OBR" in current or (name == "SPM" and "SPM" in current):
+                kept = ("MSH",) if name == "PID" else _ABOVE
+                current = {n: current[n] for n in kept if n in current}
+            group = Group({**current, name: row})
+        elif name == "OBR" or (name == "ORC" and is_orc_first):
+            if "OBR" not in current:
+                specimen = {n: r for n, r in current.items() if n not in _ORDER}
+            is_same_order = is_orc_first and "OBR" not in current
+            group = Group({**(current if is_same_order else specimen), name: row})
+        elif name in ABOVE:
+            group = Group({**current, name: row})
+        elif _is_context(name, last):
+            current[name] = row
         last = _item(row, group, wanted, last, items)
     return items
+
+
+_ORDER = frozenset({"OBR", "ORC", "TQ1"})
+_ORC_FIRST = ("OML", "ORM", "ORL", "ORR", "OMG")
+"""Messages in which ORC begins an order; elsewhere it follows its OBR."""
 
 
 def _item(row: Row, group: Group, wanted: frozenset[str], last: Item | None, items: list[Item]) -> Item | None:

@@ -337,6 +337,16 @@ def test_notes_hang_on_their_result(hl7: Driver) -> None:
     assert [r.comments for r in decode(hl7, segments("OUL^R22", *lines)).results] == [("first",), ()]
 
 
+@pytest.mark.parametrize("kind", ["ORU^R01", "OUL^R22"])
+def test_a_row_that_hangs_on_one_result_is_not_the_next_ones(tmp_path: Path, kind: str) -> None:
+    """INV or a Z segment behind an OBX is that OBX's alone; one before the results is the group's."""
+    driver = make(tmp_path, HL7.format(rest="").replace('run = "ORC-3"', 'lot = "INV-1"\nlevel = "ZQC-1"'))
+    spm = ["SPM|1|A"]
+    lines = ["OBR|1", "ZQC|L2", ROW, "INV|7", ROW, "ZQC|L9", ROW, "OBR|2", ROW]
+    results = decode(driver, segments(kind, *(spm if kind != "ORU^R01" else []), *lines)).results
+    assert [(r.lot, r.level) for r in results] == [("7", "L2"), (None, "L9"), (None, "L2"), (None, None)]
+
+
 def test_bytes_of_no_known_encoding_park_only_what_they_touch(tmp_path: Path) -> None:
     """Latin-1 by guess: a result with such a letter is parked, its neighbours are not."""
     driver = make(tmp_path, ASTM.format(top='codes = "open"', where="", rest=""))

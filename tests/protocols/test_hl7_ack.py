@@ -112,6 +112,20 @@ def test_error_by_version() -> None:
     assert row(old, "ERR") == "ERR|SPM^1^2^101&Required field missing&HL70357"
 
 
+def test_several_errors_by_version() -> None:
+    """Each fault is named: by an ERR of its own from 2.5, by a repetition of ERR-1 before; a whole message has no place."""
+    faults = (Fault(ErrorCode.SEGMENT_SEQUENCE, "No.", "OBR", 2), Fault(ErrorCode.UNSUPPORTED_EVENT, "Not this."))
+    new = ack(sent("2.5"), AckCode.ERROR, error=faults)
+    assert ["|".join(r.fields) for r in new.rows[2:]] == [
+        "ERR||OBR^2|100^Segment sequence error^HL70357|E||||No.",
+        "ERR|||201^Unsupported event code^HL70357|E||||Not this.",
+    ]
+    old = ack(sent("2.4"), AckCode.ERROR, error=faults)
+    assert ["|".join(r.fields) for r in old.rows[2:]] == [
+        "ERR|OBR^2^^100&Segment sequence error&HL70357~^^^201&Unsupported event code&HL70357"
+    ]
+
+
 def test_what_has_no_header_can_be_refused() -> None:
     """An answer to something that is no HL7 is still a message."""
     assert hl7.acknowledge(hl7.read(b"?"), AckCode.REJECT, now=NOW, control_id="1") == (

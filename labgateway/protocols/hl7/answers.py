@@ -68,7 +68,8 @@ class Fault:
     """What is wrong with a message, and where: one ERR segment.
 
     text: for the person who reads the sender's log; no patient data. segment ``""``: the whole
-    message. sequence: which segment of that name, from 1. field, component 0: all of it.
+    message. sequence: which segment of that name, from 1. field, component 0: all of it; a component
+    only together with a field.
     """
 
     code: ErrorCode
@@ -129,7 +130,7 @@ def acknowledge(
     parts = [
         reply_header(message, profile.kind or _ack_kind(version), now=now, control_id=control_id, profile=profile),
         reply_msa(message, code, text or (profile.accept_text if accepted else ""), profile),
-        *(error_segment(fault, version) for fault in faults),
+        *error_segments(faults, version),
     ]
     if accepted and profile.err_zero:
         parts.append(segment("ERR", "0"))
@@ -179,17 +180,23 @@ def reply_msa(message: Message, code: AckCode, text: str = "", profile: AckProfi
     )
 
 
-def error_segment(fault: Fault, version: str) -> str:
-    """ERR of 2.5 (ERL, code, severity, user text), or of older versions: ERR-1 as ELD, the code its fourth part."""
-    where = [fault.segment, str(fault.sequence), str(fault.field or "")] if fault.segment else ["", "", ""]
-    if is_at_least(version, 2, 5):
-        if fault.component and fault.segment:
-            where += ["1", str(fault.component)]
-        return segment(
-            "ERR", "", components(*where), components(str(fault.code.value), fault.code.text, "HL70357"), "E",
-            "", "", "", escape(fault.text),
-        )  # fmt: skip
-    return segment("ERR", "^".join(where) + f"^{fault.code.value}&{fault.code.text}&HL70357")
+def error_segments(faults: Sequence[Fault], version: str) -> list[str]:
+    """ERR: from 2.5 one a fault (ERL, code, severity, user text); before, one with ERR-1 repeating (ELD)."""
+    if not is_at_least(version, 2, 5):
+        places = ("^".join((*_place(f), f"{f.code.value}&{f.code.text}&HL70357")) for f in faults)
+        return [segment("ERR", "~".join(places))] if faults else []
+    return [
+        segment(
+            "ERR", "", components(*_place(fault), *(("1", str(fault.component)) if fault.component else ())),
+            components(str(fault.code.value), fault.code.text, "HL70357"), "E", "", "", "", escape(fault.text),
+        )
+        for fault in faults
+    ]  # fmt: skip
+
+
+def _place(fault: Fault) -> tuple[str, ...]:
+    """Segment, which one, which field; nothing when the whole message is meant."""
+    return (fault.segment, str(fault.sequence), str(fault.field or "")) if fault.segment else ("", "", "")
 
 
 def reply_bytes(message: Message, segments: Iterable[str], profile: AckProfile = STANDARD_ACK) -> bytes:

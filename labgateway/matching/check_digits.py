@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+_LONGEST = 100  # characters; no barcode of a tube comes near, and int() must not meet a hostile length
 _DIGITS = "0123456789"
 _ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ISBT_DIN = re.compile(r"[A-NP-Z1-9][0-9]{12}[0-9A-Z*]")
@@ -32,7 +33,9 @@ class CheckDigit(StrEnum):
 
 
 def keeps(rule: CheckDigit, specimen: str) -> bool:
-    """True when the id is right by the rule; a character that the rule does not know is wrong."""
+    """True when the id is right by the rule; a character that the rule does not know, and more than 100, are wrong."""
+    if len(specimen) > _LONGEST:
+        return False
     match rule:
         case CheckDigit.LUHN:
             return _luhn(specimen)
@@ -43,7 +46,7 @@ def keeps(rule: CheckDigit, specimen: str) -> bool:
         case CheckDigit.MOD37_2:
             return _pure(specimen, _ALNUM, "*", 37)
         case CheckDigit.MOD97_10:
-            return 2 < len(specimen) <= 100 and set(specimen) <= set(_DIGITS) and int(specimen) % 97 == 1
+            return len(specimen) > 2 and set(specimen) <= set(_DIGITS) and int(specimen) % 97 == 1
         case CheckDigit.ISBT128:
             return _ISBT_DIN.fullmatch(specimen) is not None and _pure(specimen, _ALNUM, "*", 37)
 

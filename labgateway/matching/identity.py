@@ -143,14 +143,14 @@ def _proves(text: str | None) -> bool:
 
 
 def _date(text: str | None) -> str:
-    """Digits YYYY, YYYYMM or YYYYMMDD; empty when nothing is said (year 0 and 1 too); other text as it is."""
+    """Digits YYYY, YYYYMM or YYYYMMDD; empty when nothing is said (year 0 and 1 too); other text behind a ``?``."""
     stripped = _strip(text)
     match = _DATE.fullmatch(stripped)
     if match is None:
-        return "" if says_nothing(stripped) else stripped
+        return "" if says_nothing(stripped) else "?" + stripped
     year, month, day = match[1], match[3] or "00", match[4] or "00"
     if int(month) > 12 or int(day) > 31:
-        return stripped
+        return "?" + stripped
     if int(year) < 2:  # 00000000, and 00010101: the empty date of several platforms
         return ""
     return year + (month if month != "00" else "") + (day if "00" not in (month, day) else "")

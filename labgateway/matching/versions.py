@@ -210,11 +210,12 @@ def version(
 def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72) -> Version:
     """How a held result goes out that a person releases: what version has the person made of it?
 
-    As in ``version``, but the person has decided which value is right: it becomes C behind a final
-    value, D where that value is withdrawn for nothing. Behind W or D it is a first word again: what was
-    retracted stays retracted, and the order may still be answered.
+    new: with the place that the person gave it. The person has decided which value is right: it becomes
+    C behind a final value, D where that value is withdrawn for nothing. Behind W or D it is a first word
+    again: what was retracted stays retracted, and the order may still be answered.
     """
-    live = [p for p in priors if p.state in _LIVE and _counts(p, new, timedelta(hours=window_h))]
+    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h))]
+    live = [p for p in counting if p.state in _LIVE and new.place is not None and p.fresh.place == new.place]
     letter = letter_of(new)
     if not live or live[-1].letter in RETRACTED:
         return First(letter)

@@ -216,7 +216,7 @@ def test_missing_identity_proves_nothing() -> None:
     ("said", "field"),
     [({"patient": "1002"}, "patient"), ({"birth_date": "19700513"}, "birth_date"), ({"sex": "M"}, "sex")],
 )
-def test_another_identity_holds(said: dict[str, str], field: str) -> None:
+def test_another_identity_holds(said: dict[str, Any], field: str) -> None:
     """P1: a second identifier on both sides that differs holds; the detail names it, never its value."""
     answer = judge(candidate(**said), order())
     assert answer == Held(Problem(Reason.IDENTITY_CONFLICT, field), order())

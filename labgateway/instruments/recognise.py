@@ -47,7 +47,8 @@ def header_rows(message: bytes) -> tuple[str, Sequence[Row]]:
 def knows_sender(driver: Driver, rows: Sequence[Row]) -> bool:
     """Whether [recognise] fits: the sender must match whole, and one of the conditions must hold if there are any.
 
-    The sender is H-5.1 in ASTM; in HL7 MSH-3.1, or MSH-3.1 and MSH-4.1 with ^ between them.
+    The sender is H-5.1 or the whole of H-5 in ASTM; in HL7 MSH-3.1, the whole of MSH-3, or MSH-3.1 and MSH-4.1
+    with ^ between them.
     """
     rules = driver.recognise
     if not rows or (rules.sender is None and not rules.when):
@@ -63,5 +64,5 @@ def senders(rows: Sequence[Row]) -> tuple[str, ...]:
     header = rows[0]
     if header.name == "MSH":
         name, facility = header.value(3, 1).strip(), header.value(4, 1).strip()
-        return (name, f"{name}^{facility}")
-    return (header.value(5, 1).strip(),) if header.name == "H" else ("",)
+        return (name, f"{name}^{facility}", header.value(3).strip())
+    return (header.value(5, 1).strip(), header.value(5).strip()) if header.name == "H" else ("",)

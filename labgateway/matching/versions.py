@@ -17,7 +17,7 @@ the same measuring time, to the minute at least, and no other run; *the last* is
     #   what came before                                                answer
     1   the status is not known                                         Hold STATUS_UNKNOWN
     2   from this instrument the same, same status, proven, wherever
-        it ended (released, waiting, held, rejected)                    Duplicate
+        it ended (released, waiting, held, rejected, duplicate)         Duplicate
     3   the place is not known yet                                      First; judge again
     4   this order was answered for another patient before              Hold ORDER_CHANGED
     5   the last, or a held one, is another instrument's value          Hold OTHER_INSTRUMENT
@@ -37,6 +37,7 @@ the same measuring time, to the minute at least, and no other run; *the last* is
           higher status, P behind P, C behind C                         Correction by its letter
           F behind F, rerun "last", not measured before the last        Correction C
           F behind F                                                    Hold RERUN_DIFFERS
+    15  a Correction of one that we received later than this            Hold RERUN_DIFFERS
 
 Released counts from our decision, not from the EMR's answer: one specimen's deliveries leave in order. Without
 orders, and when the instrument names no patient, the specimen id is all there is and may have been used
@@ -180,8 +181,9 @@ def version(
 ) -> Version:
     """The answer of the table above.
 
-    priors: every earlier observation of new's specimen and test, in the order of receipt, in whatever state,
-    the retractions (W, D) too; others are passed over. rerun: the mapping line's word. window_h: how long
+    priors: every other observation of new's specimen and test, in whatever state, the retractions (W, D) too: those
+    that went out in the order in which they did, which is that of receipt unless a person released
+    an older one later; others are passed over. rerun: the mapping line's word. window_h: how long
     a specimen id stands for one tube where no order says so.
     """
     if new.status not in _LETTER:
@@ -204,7 +206,10 @@ def version(
     last = live[-1] if live else None
     held = [p for p in counting if p.state is ObservationState.HELD]
     rejected = [p for p in counting if p.state is ObservationState.REJECTED]
-    return _unsettled(new, new.place, last, held, rejected) or _behind(new, new.place, live, rerun)
+    answer = _unsettled(new, new.place, last, held, rejected) or _behind(new, new.place, live, rerun)
+    if isinstance(answer, Correction) and last is not None and new.received_at < last.fresh.received_at:
+        return Hold(Problem(Reason.RERUN_DIFFERS, "received before the one that is out"), answer.of)
+    return answer
 
 
 def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72) -> Version:
@@ -239,7 +244,7 @@ def _counts(prior: Prior, new: Fresh, window: timedelta) -> bool:
     old = prior.fresh
     if (old.specimen, old.code) != (new.specimen, new.code):
         return False
-    if prior.state not in (*_LIVE, ObservationState.HELD, ObservationState.REJECTED):
+    if prior.state in (ObservationState.LEFT_OUT, ObservationState.CONTROL):
         return False
     if old.place is not None and new.place is not None and old.place.order is not None:
         return old.place.order == new.place.order

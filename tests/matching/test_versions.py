@@ -66,7 +66,7 @@ def test_a_status_nobody_knows() -> None:
     assert letter_of(fresh(status=Status.UNKNOWN)) is F
 
 
-@pytest.mark.parametrize("state", [WAITING, HELD, RELEASED, REJECTED])
+@pytest.mark.parametrize("state", [WAITING, HELD, RELEASED, REJECTED, ObservationState.DUPLICATE])
 @pytest.mark.parametrize("where", [HERE, None])
 def test_a_resend_is_a_duplicate(state: ObservationState, where: Place | None) -> None:
     """The same measurement again, with a time that proves it, is a duplicate wherever the first one ended."""
@@ -82,7 +82,6 @@ def test_a_resend_is_a_duplicate(state: ObservationState, where: Place | None) -
         {"code": "GLU2H"},
         {"place": Place(2, "1001")},
         {"place": Place(None, "1001")},
-        {"state": ObservationState.DUPLICATE},
         {"state": ObservationState.LEFT_OUT},
         {"state": ObservationState.CONTROL},
     ],
@@ -128,6 +127,33 @@ def test_last_counts_again_and_again() -> None:
     assert version(fresh("5.10", minute=45), chain, "last") == Correction("obs2", C)
     assert version(fresh("5.30", minute=45), chain, "last") == Duplicate("obs2")
     assert version(fresh("5.10", minute=5), chain, "last") == Duplicate("obs1")
+
+
+def test_an_older_one_that_was_judged_later() -> None:
+    """What we received earlier never replaces what we received later, whatever its status."""
+    later = fresh("5.30", received=9)
+    for letter, said, status in (
+        (F, FINAL, FINAL),
+        (P, PRELIMINARY, FINAL),
+        (F, FINAL, CORRECTED),
+        (P, PRELIMINARY, PRELIMINARY),
+    ):
+        before = [prior(replace(later, status=said), letter)]
+        assert why(version(fresh("5.10", status, received=8.9), before, "last")) is Reason.RERUN_DIFFERS
+        assert isinstance(version(fresh("5.10", status, received=9), before, "last"), Correction)
+    assert why(version(fresh("5.10", received=8), [prior(replace(later, value=None), X)])) is Reason.RERUN_DIFFERS
+
+
+def test_a_duplicate_is_remembered() -> None:
+    """A run that added nothing is known when it comes again, and undoes nothing that came after it."""
+    chain = [
+        prior(fresh(minute=5)),
+        prior(fresh(minute=9), state=ObservationState.DUPLICATE, name="obs2"),
+        prior(replace(fresh("5.30", minute=25), measured_at=None), C, name="obs3"),
+    ]
+    assert version(fresh(minute=9), chain, "last") == Duplicate("obs2")
+    assert version(fresh(minute=29), chain, "last") == Correction("obs3", C)
+    assert version(fresh(), [replace(chain[1], fresh=fresh("5.30"))]) == First(F)
 
 
 def test_perhaps_an_older_one_again() -> None:

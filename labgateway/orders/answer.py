@@ -18,7 +18,7 @@ from labgateway.protocols import hl7
 from labgateway.protocols.hl7 import AckCode, AckMode, AckProfile, Fault, Message
 from labgateway.protocols.rows import Row
 
-ORIGINAL_MODE: Final = AckProfile(mode=AckMode.ORIGINAL)
+ORIGINAL_MODE: Final = AckProfile(mode=AckMode.ORIGINAL, offset=True)
 """Orders are answered in the original mode whatever MSH-15 says (IHE LAB-1 and LAB-35)."""
 
 _DONE: Final = {Action.NEW: "OK", Action.CANCEL: "CR", Action.DISCONTINUE: "DR", Action.CHANGE: "XR"}
@@ -39,7 +39,7 @@ def answer(
 
     outcome: of read_orders; or a Refusal of the caller's own, such as ``could_not_store``. unable: which
     of outcome.orders, counted from 0, could not be done though the message was taken (a cancel of
-    what was never ordered): their ORC-1 says so, MSA-1 stays AA. now: local, written as given. A placer
+    what was never ordered): their ORC-1 says so, MSA-1 stays AA. now: for MSH-7, with its offset. A placer
     number is echoed as sent. Refused whole messages say UA, UC, UD or UX for each order besides the ERR.
     """
     code, faults = (outcome.code, outcome.faults) if isinstance(outcome, Refusal) else (AckCode.ACCEPT, ())

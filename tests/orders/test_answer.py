@@ -6,6 +6,7 @@ import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import hl7 as python_hl7
 import pytest
@@ -21,7 +22,7 @@ from labgateway.protocols import hl7
 from labgateway.protocols.hl7 import AckMode, AckProfile
 
 CAPTURES = Path(os.environ.get("LABGATEWAY_CAPTURES", Path(__file__).parents[3] / "shared" / "captures"))
-NOW = datetime(2026, 11, 22, 8, 15, 0)  # noqa: DTZ001  MSH-7 is written as given
+NOW = datetime(2026, 11, 22, 8, 15, 0, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
 RULES = OrderRules("emr", "Asia/Ho_Chi_Minh")
 PID = "PID|1||BN-0417^^^BVTH^MR||ĐẶNG^THỊ BÍCH NGỌC^^^^^L||19880417|F"
 ORDER = (PID, "ORC|{}|P1^HIS|F1|G1", "OBR|1|P1^HIS|F1|CBC^Công thức máu^L", "SPM|1|S1||EDTA^Máu^L")
@@ -65,7 +66,7 @@ def controls(text: str) -> list[tuple[str, str]]:
 def test_the_whole_answer() -> None:
     """Sender and receiver change places, MSA-2 is their MSH-10, ORC-1 OK with placer, filler and group echoed."""
     assert reply(message(*(row.format("NW") for row in ORDER))) == (
-        "MSH|^~\\&|LABGATEWAY|XN|HIS|BVTH|20261122081500||ORL^O22^ORL_O22|OUR-1|P|2.5.1||||||UNICODE UTF-8\r"
+        "MSH|^~\\&|LABGATEWAY|XN|HIS|BVTH|20261122081500+0700||ORL^O22^ORL_O22|OUR-1|P|2.5.1||||||UNICODE UTF-8\r"
         "MSA|AA|M-1\r"
         "PID|1||BN-0417^^^BVTH^MR||ĐẶNG^THỊ BÍCH NGỌC^^^^^L\r"
         "ORC|OK|P1^HIS|F1|G1\r"

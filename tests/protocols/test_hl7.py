@@ -234,7 +234,7 @@ def oru(observations: int) -> bytes:
 
 
 def test_reading_costs_little_more_than_splitting() -> None:
-    """A 30-OBX result is read in less than 8 times the time of a plain split (60 us on a quiet machine)."""
+    """A 30-OBX result is read in less than 6 times the time of a plain split (which takes 10 us on a quiet machine)."""
     data = oru(30)
 
     def split() -> object:
@@ -245,7 +245,7 @@ def test_reading_costs_little_more_than_splitting() -> None:
         return min(timeit.repeat(what, number=100, repeat=15))
 
     assert len(hl7.read(data).rows) == 34
-    assert cost(lambda: hl7.read(data)) < 8 * cost(split)
+    assert cost(lambda: hl7.read(data)) < 6 * cost(split)
 
 
 def cut_and_read(data: bytes) -> None:

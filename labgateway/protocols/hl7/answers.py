@@ -88,7 +88,8 @@ class AckProfile:
     ``ACK^R01^ACK`` from 2.4. version: MSH-12; None echoes. sender, receiver: MSH-3 and 4, MSH-5 and 6
     as field text; None swaps the sender's own. accept_text: MSA-3 of an AA. msa6, msh16: fixed text.
     echo_control_id: MSH-10 is the sender's instead of ours. err_zero: ``ERR|0`` stands in an AA.
-    charset: MSH-18; None echoes. final_cr: the last segment has its CR.
+    charset: MSH-18; None echoes. final_cr: the last segment has its CR. offset: MSH-7 of an aware
+    moment has its offset; many analyzers know only 14 digits.
     """
 
     mode: AckMode = AckMode.AUTO
@@ -103,6 +104,7 @@ class AckProfile:
     err_zero: bool = False
     charset: str | None = None
     final_cr: bool = True
+    offset: bool = False
 
 
 STANDARD_ACK = AckProfile()
@@ -120,7 +122,7 @@ def acknowledge(
 ) -> bytes:
     """The acknowledgment to send back, in the message's character set, without MLLP framing.
 
-    An AA may only be sent after the commit. now: written as given into MSH-7, to the second.
+    An AA may only be sent after the commit. now: local; written as given into MSH-7, to the second.
     control_id: our MSH-10. text: MSA-3. Also answers what has no MSH (then MSA-2 is empty). An answer
     is made even where MSH-15 and MSH-16 ask for none (NE, NE): devices that say so still wait for one.
     """
@@ -152,7 +154,7 @@ def reply_header(
         "^~\\&",
         *(recode(text, message.delimiters) if profile.sender is None else text for text in mine),
         *(recode(text, message.delimiters) if profile.receiver is None else text for text in theirs),
-        now.strftime("%Y%m%d%H%M%S"),
+        now.strftime("%Y%m%d%H%M%S%z" if profile.offset else "%Y%m%d%H%M%S"),
         "",
         kind,
         recode(header.raw(10), message.delimiters) if profile.echo_control_id else control_id,

@@ -32,7 +32,7 @@ def _status(args: argparse.Namespace) -> int:
 
     config = config_of(args)
     try:
-        found = control.ask(config.gateway.data, {"action": "status"})
+        found: dict[str, Any] = control.ask(config.gateway.data, {"action": "status"})
         found.pop("ok", None)
     except LabgatewayError as error:
         store = open_store(config)

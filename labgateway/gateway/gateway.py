@@ -9,29 +9,30 @@ Starts no task by itself: ``spawn`` is handed in, so that a test may run everyth
 from __future__ import annotations
 
 import asyncio
-
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from labgateway import orders as order_messages
 from labgateway.config import Config, MllpListen, OrdersSection, diff
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, Reason, StoreBrokenError, StoreBusyError, StoreError
 from labgateway.gateway import build
-from labgateway.gateway.order_door import OrderConversation, Taken
+from labgateway.gateway.order_door import OrderConversation
+from labgateway.gateway.order_door import Taken as Answered
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
+from labgateway.orders import OrderRules
 from labgateway.pipeline import deeds, take
 from labgateway.pipeline.ids import new_id
-from labgateway.pipeline.order_book import take_orders
+from labgateway.pipeline.order_book import Taken, take_orders
 from labgateway.pipeline.rules import Rules
 from labgateway.store import journal, worklist
 from labgateway.store.engine import Store
@@ -295,11 +296,14 @@ class Gateway:
             key = f"{self._epoch}.{name}.{arrival.key}" if part or arrival.key in parted else None
 
             def job(connection: Connection) -> int:
-                add = journal.append_part if part and key else journal.append
-                more: dict[str, Any] = {} if part and key else {"complete": arrival.complete, "why": arrival.why}
-                return add(
+                if part and key:
+                    return journal.append_part(
+                        connection, instrument=name, protocol=arrival.protocol, peer=arrival.peer, received_at=now,
+                        raw=arrival.data, part_key=key,
+                    )  # fmt: skip
+                return journal.append(
                     connection, instrument=name, protocol=arrival.protocol, peer=arrival.peer, received_at=now,
-                    raw=arrival.data, part_key=key, **more,
+                    raw=arrival.data, complete=arrival.complete, why=arrival.why, part_key=key,
                 )  # fmt: skip
 
             def done(number: int | None, error: BaseException | None) -> None:
@@ -341,17 +345,17 @@ class Gateway:
         self._shut.pop(f"orders.{name}", None)
         self._doors[name] = _Door(section, listener)
 
-    def _take_order(self, name: str, section: MllpListen, data: bytes, peer: str, done: Taken) -> None:
-        job = take_orders(
-            data, source=name, peer=peer, rules=self.rules, now=self._utcnow(),
-            reading=order_messages.OrderRules(
-                specimen_id=section.specimen_id, patient_id=section.patient_id, patient_id_type=section.patient_id_type
-            ),
-            control_id=new_id(), name=self.config.gateway.name, facility=self.config.gateway.facility,
+    def _take_order(self, name: str, section: MllpListen, data: bytes, peer: str, done: Answered) -> None:
+        reading = OrderRules(
+            source=name, timezone=self.config.gateway.timezone, specimen_id=section.specimen_id,
+            patient_id=section.patient_id, patient_id_type=section.patient_id_type,
         )  # fmt: skip
+        job = take_orders(
+            data, peer=peer, rules=self.rules, reading=reading, now=self._utcnow(), control_id=new_id()
+        )
 
-        def told(taken: Any, error: BaseException | None) -> None:
-            if error is not None:
+        def told(taken: Taken | None, error: BaseException | None) -> None:
+            if error is not None or taken is None:
                 self._say("orders_not_stored", level="error", source=name, error=type(error).__name__)
                 done(None, error)
                 return
@@ -429,8 +433,7 @@ class Gateway:
         while True:
             await asyncio.sleep(_EXPIRE_S)
             try:
-                rules, now = self.rules, self._utcnow()
-                outcome = await self.store.submit(lambda c: take.expire(c, rules, now), background=True)
+                outcome = await self.store.submit(partial(take.expire, rules=self.rules, now=self._utcnow()), background=True)
             except StoreError as error:
                 self._say("not_expired", level="error", error=type(error).__name__)
                 continue

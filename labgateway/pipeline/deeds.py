@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.matching import versions
@@ -205,18 +205,20 @@ def _write(connection: Connection, decided: Decided, one: Stored) -> None:
         raise LabgatewayError(f"Observation {one.id} has changed meanwhile. Look again, then decide.")
 
 
+_PARKED_MESSAGES = text(
+    "SELECT id FROM transmission WHERE state IN ('stored', 'parked', 'incomplete') AND state = 'parked' "
+    "AND instrument IN :instruments AND reason IN :reasons"
+).bindparams(bindparam("instruments", expanding=True), bindparam("reasons", expanding=True))
+_MESSAGES_OF_HELD = text(
+    "SELECT DISTINCT transmission_id FROM observation WHERE state IN ('waiting', 'held') AND state = 'held' "
+    "AND instrument IN :instruments AND reason IN :reasons"
+).bindparams(bindparam("instruments", expanding=True), bindparam("reasons", expanding=True))
+
+
 def reopen_mendable(connection: Connection, instruments: Sequence[str]) -> list[int]:
     """After a driver or mapping changed: messages that parked for it, or hold results that it may cure, open again."""
     reasons = [reason.name for reason in MENDABLE | {Reason.UNREADABLE, Reason.UNKNOWN_SENDER, Reason.DEFECT}]
-    marks = ", ".join(f":r{n}" for n in range(len(reasons)))
-    values: dict[str, Any] = {f"r{n}": reason for n, reason in enumerate(reasons)}
     found: set[int] = set()
-    for instrument in instruments:
-        for query in (
-            f"SELECT id FROM transmission WHERE state IN ('stored', 'parked', 'incomplete') AND state = 'parked' "
-            f"AND instrument = :i AND reason IN ({marks})",
-            f"SELECT DISTINCT transmission_id FROM observation WHERE state IN ('waiting', 'held') AND state = 'held' "
-            f"AND instrument = :i AND reason IN ({marks})",
-        ):
-            found |= {int(row[0]) for row in connection.execute(text(query), {**values, "i": instrument})}
+    for query in (_PARKED_MESSAGES, _MESSAGES_OF_HELD):
+        found |= {int(row[0]) for row in connection.execute(query, {"instruments": instruments, "reasons": reasons})}
     return [number for number in sorted(found) if journal.reopen(connection, number)]

@@ -284,6 +284,7 @@ def _is_prior(one: Stored) -> bool:
 
 
 def prior_of(one: Stored) -> versions.Prior:
+    """An observation as versions compare it with what comes later."""
     place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
     return _make_prior(one.id, one.instrument, one, one.result, place)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"labgateway {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for _, module in COMMANDS:
-        importlib.import_module(f"labgateway.cli.{module}").add_parser(commands)
+        if importlib.util.find_spec(f"labgateway.cli.{module}"):
+            importlib.import_module(f"labgateway.cli.{module}").add_parser(commands)
     return parser
 
 

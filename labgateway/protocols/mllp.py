@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
 _BLANK = b"\r\n\0 \x0b"
 _RESTART = re.compile(rb"\x0b(?=MSH|FHS|BHS)")
+_RESTART_OR_CUT = re.compile(rb"\x0b(?=MSH|FHS|BHS|(?:[MFB][SH]?)?\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +181,22 @@ class Reader:
                 return at
 
     def _keep(self, piece: bytes) -> int:
-        """Take text of a block; how much was taken. One byte beyond the limit is taken, then it is skipped."""
-        if len(piece) > self._rules.max_bytes - self._length:
-            piece = piece[: self._rules.max_bytes - self._length + 1]
-            self._kept += piece
-            self._kept = self._kept[: self._rules.head_bytes]
-            self._state = _State.SKIPPING
-        else:
-            self._kept += piece
+        """Take text of a block; how much was taken.
+
+        One byte beyond the limit decides: either a new block began within, or the block is too long.
+        """
+        piece = piece[: self._rules.max_bytes - self._length + 1]
+        self._kept += piece
         self._length += len(piece)
+        if self._length > self._rules.max_bytes:
+            *broken, rest = _RESTART_OR_CUT.split(self._kept)
+            self._break_off(broken)
+            if broken:
+                self._kept = bytearray(rest)
+                self._length = len(rest)
+            else:
+                self._kept = self._kept[: self._rules.head_bytes]
+                self._state = _State.SKIPPING
         return len(piece)
 
     def _take(self) -> bytes:
@@ -200,12 +209,15 @@ class Reader:
     def _end_block(self) -> None:
         kept = self._take()
         *broken, whole = _RESTART.split(kept) if VT in kept else (kept,)
-        for piece in broken:
-            if piece.strip(_BLANK):
-                self._events.append(Broken(piece, Breach.RESTARTED))
+        self._break_off(broken)
         whole = whole.lstrip(VT)
         if whole.strip(_BLANK):
             self._events.append(Block(whole))
+
+    def _break_off(self, pieces: Sequence[bytes | bytearray]) -> None:
+        for piece in pieces:
+            if piece.strip(_BLANK):
+                self._events.append(Broken(bytes(piece), Breach.RESTARTED))
 
     def _end_too_long(self) -> None:
         length = self._length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,8 +78,18 @@ def test_memory_is_bounded(wire: bytes) -> None:
 @given(wire=wires)
 def test_after_any_garbage_the_next_good_message_is_accepted(wire: bytes) -> None:
     """Whatever came before, a well framed message comes out whole and last."""
-    for rules in (None, SMALL):
+    for rules in (None, SMALL, Rules(max_bytes=len(GOOD)), Rules(max_bytes=len(GOOD) + 1)):
         assert hear([wire, wrap(GOOD)], rules)[-1] == Block(GOOD)
+
+
+@pytest.mark.parametrize("length", range(60, 130))
+def test_a_half_message_does_not_use_up_the_limit_of_the_next(length: int) -> None:
+    """A broken-off block of any length before a good one costs the good one nothing, wherever the limit falls."""
+    half = b"MSH|" + b"x" * (length - 4)
+    rules = Rules(max_bytes=100)
+    first, last = hear([b"\x0b" + half + wrap(GOOD)], rules)
+    assert last == Block(GOOD)
+    assert first == (Broken(half, Breach.RESTARTED) if length <= 100 else TooLong(half[:101], length))
 
 
 @given(messages=st.lists(text.filter(lambda b: bool(b.strip(b"\r\n\0 "))), max_size=6))

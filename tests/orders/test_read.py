@@ -195,6 +195,7 @@ def test_never_a_neighbours_specimen() -> None:
     assert faults(PID, "ORC|NW|A", "OBR|1|A||GLU", "ORC|NW|B", "OBR|2|B||UREA", "SPM|1|S2") == [(101, "SPM", 1, 2, 1)]
     assert faults(PID, "ORC|NW|A", "OBR|1|A||GLU", "SPM|1|S1", "ORC|NW|B", "OBR|2|B||UREA") == [(101, "SPM", 2, 2, 1)]
     assert faults(PID, "ORC|NW|A", "OBR|1|A||GLU", "SPM|1|S1", "OBR|2|B||UREA") == [(101, "SPM", 2, 2, 1)]
+    assert faults(PID, "ORC|NW|A", "OBR|1|A||BC", "SPM|1|S1", "SPM|2") == [(101, "SPM", 2, 2, 1)]
     two = ["SPM|1|S1", "ORC|NW|A", "OBR|1|A||GLU", "SPM|2", "ORC|NW|B", "OBR|2|B||UREA"]
     assert faults(PID, *two, kind="OML^O33") == [(101, "SPM", 2, 2, 1)]
 

@@ -118,8 +118,9 @@ def test_vt_after_junk() -> None:
 
 
 def test_double_framing() -> None:
-    """0B 0B ... 1C 0D 1C 0D is one message."""
+    """0B 0B ... 1C 0D 1C 0D is one message; so is a doubled FS alone."""
     assert hear([b"\x0b" + wrap(GOOD) + b"\x1c\r"], hang_up=False) == [Block(GOOD)]
+    assert hear([b"\x0b" + GOOD + b"\x1c\x1c\r"], hang_up=False) == [Block(GOOD)]
 
 
 def test_bare_fs_ends_the_block_after_silence() -> None:
@@ -147,8 +148,8 @@ def test_bare_fs_then_late_bytes_without_a_tick() -> None:
     """A timer that fires late changes nothing: feed looks at the deadline first."""
     reader = Reader()
     reader.feed(b"\x0b" + GOOD + b"\x1c", 0.0)
-    reader.feed(wrap(GOOD), 5.0)
-    assert drain(reader) == [Block(GOOD), Block(GOOD)]
+    reader.feed(b"late" + wrap(GOOD), 5.0)
+    assert drain(reader) == [Block(GOOD), Junk(b"late", 4, False), Block(GOOD)]
 
 
 def test_fs_in_text_is_text() -> None:

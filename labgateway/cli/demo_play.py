@@ -151,7 +151,7 @@ def records(visit: Visit, now: datetime, chance: random.Random, *, born: str = "
                     ("HGB", f"{hgb:.1f}", "g/dL"), ("PLT", plt, "10*3/uL")]  # fmt: skip
             text = [
                 "H|\\^&|||    XN-1000^00-24^22723^^^^BD000001||||||||E1394-97",
-                f"P|1|||{visit.patient}||{born}|",
+                f"P|1|||{visit.patient}|||{born}|",
                 f"O|1||^^{visit.specimen:>22}^B|^^^^WBC|||||||N||||||||||||||F",
             ]
             text += [f"R|{n}|^^^^{c}^1|{v}|{u}||N||F||||{at}" for n, (c, v, u) in enumerate(rows, 1)]

@@ -429,5 +429,5 @@ def _observation(one: Placed, rules: Rules) -> Observation:
         order=one.verdict.order,
         measured_at=None if measured is None else measured.replace(tzinfo=rules.timezone).astimezone(UTC),
         replaces=decided.replaces,
-        model="" if isinstance(instrument.driver, Problem) else instrument.driver.title,
+        model="" if isinstance(instrument.driver, Problem) else instrument.driver.name,
     )

@@ -39,6 +39,8 @@ def _absolute(value: object, info: ValidationInfo) -> Path:
 
     Both folders come in the context of the check, as ``base`` and ``mappings``.
     """
+    if isinstance(value, Path):
+        return value
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise wrong("must be a path.", 'Write it in quotes, such as "data".')
     folders: dict[str, Path] = info.context or {}

@@ -128,7 +128,7 @@ class AstmConversation:
             parts = self._parts
         size = self._size + len(frame.raw)
         if size > self._limit:
-            self._wiring.say("line.too_long", line=self._wiring.name, bytes=size)
+            self._wiring.say("line.too_long", instrument=self._wiring.name, bytes=size)
             self._machine.refuse(frame, now=now)
         elif marks & _CLOSES:
             self._store(frame, head, Control.WHOLE, [*parts, frame.raw])
@@ -202,10 +202,10 @@ class AstmConversation:
                 self._end("the session ended before the message did", complete=self._every_frame and not gave_up)
             case Broken(why):
                 self._stats.broken += 1
-                self._wiring.say("line.broken", line=self._wiring.name, why=why.value)
+                self._wiring.say("line.broken", instrument=self._wiring.name, why=why.value)
                 self._end(why.value)
             case Noise(length):
-                self._wiring.say("line.junk", line=self._wiring.name, bytes=length)
+                self._wiring.say("line.junk", instrument=self._wiring.name, bytes=length)
             case Frame():
                 pass
 

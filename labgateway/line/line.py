@@ -129,7 +129,7 @@ class Line:
         self._conversations[conversation] = conversation
         self.stats.connections += 1
         self.stats.connected_at = self._wiring.clock()
-        self._wiring.say("line.connected", line=self.name, peer=channel.peer)
+        self._wiring.say("line.connected", instrument=self.name, peer=channel.peer)
         return conversation
 
     def status(self, now: datetime | None = None) -> dict[str, object]:
@@ -161,7 +161,7 @@ class Line:
     def _ended(self, conversation: object, why: str) -> None:
         self._conversations.pop(conversation, None)
         self.stats.connections -= 1
-        self._wiring.say("line.disconnected", line=self.name, why=why)
+        self._wiring.say("line.disconnected", instrument=self.name, why=why)
 
     def _troubled(self) -> None:
         """The store could not take something: no new sessions for a while, whatever is open ends by its own rules."""

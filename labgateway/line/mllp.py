@@ -90,7 +90,7 @@ class MllpConversation:
                 self._unfinished(data, why.value)
             case mllp.TooLong(head, length):
                 self._wiring.stats.naks += 1
-                self._wiring.say("line.too_long", line=self._wiring.name, bytes=length)
+                self._wiring.say("line.too_long", instrument=self._wiring.name, bytes=length)
                 limit = self._wiring.max_message_bytes
                 message = _header(head, self._wiring.encoding)
                 if message.rows:
@@ -98,7 +98,7 @@ class MllpConversation:
                     self._answer(message, hl7.AckCode.REJECT, fault)
                 self._unfinished(head, f"longer than {limit} bytes; only its beginning is kept")
             case mllp.Junk(_, length, ended):
-                self._wiring.say("line.junk", line=self._wiring.name, bytes=length, ended=ended)
+                self._wiring.say("line.junk", instrument=self._wiring.name, bytes=length, why="no VT before it" if ended else "")
 
     def _block(self, data: bytes) -> None:
         wiring = self._wiring

@@ -64,7 +64,7 @@ class Wiring:
             self.broken = True
         else:
             self.troubled()
-        self.say("line.not_stored", line=self.name, error=type(error).__name__)
+        self.say("line.not_stored", instrument=self.name, error=type(error).__name__)
 
     def keep_unfinished(self, arrival: Arrival) -> None:
         """Keep what nobody waits for an answer to: what a broken session left. Tries again while the store is full.
@@ -73,7 +73,7 @@ class Wiring:
         that the oldest duty wins and the loss is said.
         """
         if self.unfinished >= UNFINISHED:
-            self.say("line.unfinished_lost", line=self.name, bytes=len(arrival.data))
+            self.say("line.unfinished_lost", instrument=self.name, bytes=len(arrival.data))
             return
         self.unfinished += 1
 

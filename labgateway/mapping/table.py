@@ -1,192 +1,346 @@
-"""mappings/<instrument>.toml to a table: every mistake of the file at once, with its line and its cure (DESIGN 5.3)."""
+"""mappings/<instrument>.toml to a table: every mistake that makes a line unusable, with its line number and its cure.
+
+What can be read but is not right (a factor that does not fit, a wrong LOINC) is lint.py's part. DESIGN 5.3.
+
+    [tests]                         code -> one line, or a list of lines by specimen type
+    HGB = { emr = "HGB", unit = "g/L", times = 10, decimals = 0 }
+    [panels]                        what the EMR orders -> the EMR tests that answer it
+    [leave_out]                     code -> why it stops here
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
-from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeGuard, cast
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.toml_lines import parse_toml
+from labgateway.mapping import specimens
+from labgateway.toml_lines import KeyPath, line_of, parse_toml
 
-Keys = tuple[str | int, ...]
+Declared = dict[str, tuple[str, ...]]
+"""What a driver declares: code to its possible units, "" where it may send none."""
 
 _TOP = ("instrument", "checked", "decimal_comma", "tests", "panels", "leave_out")
-_LINE = ("emr", "name", "loinc", "moh", "unit", "times", "decimals", "sane", "comes", "specimen", "rerun", "decimal_comma")
+_KEYS = (
+    *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
+    "decimal_comma",
+)
+_MOST_DECIMALS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of [tests]: what becomes of one analyzer code, on one specimen type where `specimen` says so.
+    """What becomes of one analyzer code (on one specimen type).
 
-    emr: the EMR's tests it may answer, at least one. unit: what is sent, None as the analyzer writes it. times: the
-    exact factor, 1 without. decimals: places after rounding, None as measured. sane: lowest and highest value
-    after the factor. comes: the unit this very instrument sends, None what its driver says.
+    emr: the EMR's tests, several: the one that was ordered. unit: what the EMR gets, None: as it comes. times:
+    exact factor, 1 when none is declared. decimals: None: not rounded. sane: lowest and highest value, in unit.
+    comes: the unit that this instrument sends, None: as the driver declares. specimen: None: every other type.
+    rerun: "hold" a rerun with another value, or let the "last" one stand. number: line in the file, from 1.
     """
 
+    code: str
     emr: tuple[str, ...]
     name: str = ""
     loinc: str = ""
-    moh: str = ""
     unit: str | None = None
     times: Decimal = Decimal(1)
     decimals: int | None = None
     sane: tuple[Decimal, Decimal] | None = None
     comes: str | None = None
     specimen: str | None = None
+    moh: str = ""
     rerun: Literal["hold", "last"] = "hold"
     decimal_comma: bool = False
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One mapping file. version: SHA-256 (hex) of its bytes. lines: where each key stands, for complaints."""
+    """One mapping file.
+
+    tests: code to its lines, those with a specimen type first. version: SHA-256 (hex) of the file.
+    declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file.
+    """
 
     instrument: str
     checked: str
     version: str
-    tests: MappingOf[str, tuple[Line, ...]]
-    panels: MappingOf[str, tuple[str, ...]]
-    leave_out: MappingOf[str, str]
-    lines: MappingOf[Keys, int]
+    tests: dict[str, tuple[Line, ...]]
+    panels: dict[str, tuple[str, ...]]
+    leave_out: dict[str, str]
+    declared: Declared | None = None
+    index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
 
 
-def load(path: Path) -> Mapping:
-    """Read a mapping file. Raises ComplaintsError with every mistake, OSError never: an unreadable file is one too."""
+def load(path: str | Path) -> Mapping:
+    """The mapping of a file. Raises ComplaintsError with every mistake at once, in the order of their lines."""
+    mapping, complaints = read(path)
+    if mapping is None or complaints:
+        raise ComplaintsError(complaints)
+    return mapping
+
+
+def read(path: str | Path) -> tuple[Mapping | None, list[Complaint]]:
+    """As `load`, but what is good of a file comes beside what is wrong with it; None when it is no TOML at all."""
     try:
-        raw = path.read_bytes()
+        raw = Path(path).read_bytes()
     except OSError as error:
-        raise ComplaintsError(
-            [Complaint(path.name, None, "", f"cannot be read: {error.strerror}.", "Check the name in config.toml and who may read it.")]
-        ) from error
-    _, lines = parse_toml(raw, name=path.name)
-    # Read once more for exact numbers: a binary float would turn 0.0555 into something else.
-    data = tomllib.loads(raw.decode("utf-8-sig"), parse_float=Decimal)
-    return _Reader(path.name, lines).mapping(data, hashlib.sha256(raw).hexdigest())
+        what = f"cannot be read: {os.strerror(error.errno) if error.errno else 'it failed'}."
+        return None, [Complaint(str(path), None, "", what, "Put the file there, or correct `mapping` in config.toml.")]
+    return parse(raw, str(path))
 
 
-class _Reader:
-    def __init__(self, file: str, lines: MappingOf[Keys, int]) -> None:
-        self._file = file
-        self._lines = lines
-        self._found: list[Complaint] = []
+def parse(raw: bytes, name: str) -> tuple[Mapping | None, list[Complaint]]:
+    """As `read`, for text that is not on disk yet; name says how complaints call it."""
+    try:
+        _, index = parse_toml(raw, name=name)
+        # Once more, with exact numbers: tomllib's own floats have lost 0.1 before anyone can ask for it.
+        data: dict[str, Any] = tomllib.loads(raw.decode("utf-8-sig"), parse_float=Decimal)
+    except ComplaintsError as error:
+        return None, error.complaints
+    except (ValueError, ArithmeticError, RecursionError):
+        # tomllib and the line walk give up on numbers of thousands of digits and on very deep nesting.
+        cure = "Compare with a sample under mappings/."
+        return None, [Complaint(name, None, "", "is nested too deep or holds a number too long.", cure)]
+    reading = _Reading(name, index)
+    mapping = reading.mapping(data, hashlib.sha256(raw).hexdigest())
+    return mapping, sorted(reading.complaints, key=lambda c: c.line or 0)
+
+
+def settle(mapping: Mapping, declared: Declared | None) -> Mapping:
+    """The mapping together with what its driver declares, so that `apply` can tell one unit from another.
+
+    declared: code to possible units; {} for a driver that leaves all codes open; None: the driver is not known, and
+    then only what the mapping itself says is checked.
+    """
+    return replace(mapping, declared=declared)
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _number(value: object) -> Decimal | None:
+    """An exact finite number, None for anything else; a whole one without needless zeros behind the point."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    number = Decimal(value)
+    if not number.is_finite() or abs(number.adjusted()) > 30:
+        return None
+    whole = number.to_integral_value()
+    return Decimal(int(whole)) if whole == number else number.normalize()
+
+
+def unknown_key(key: str, known: tuple[str, ...]) -> str:
+    """What to do about an unknown key."""
+    close = get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else f"Take it out. Known here: {', '.join(known)}."
+
+
+class _Reading:
+    """One pass over one file."""
+
+    def __init__(self, name: str, index: dict[KeyPath, int]) -> None:
+        self.name = name
+        self.index = index
+        self.complaints: list[Complaint] = []
+        self.comma = False
+
+    def complain(self, where: KeyPath, what: str, cure: str) -> None:
+        key = ".".join(str(part) for part in where)
+        self.complaints.append(Complaint(self.name, line_of(self.index, where), key, what, cure))
 
     def mapping(self, data: dict[str, Any], version: str) -> Mapping:
-        """The whole file, or every complaint."""
-        self._unknown((), data, _TOP)
-        comma = self._flag((), data, "decimal_comma")
-        tests = {code: self._test(code, said, comma) for code, said in self._table(data, "tests").items()}
-        panels = {code: self._texts(("panels", code), said) for code, said in self._table(data, "panels").items()}
-        leave_out = {
-            code: self._text(("leave_out", code), said) for code, said in self._table(data, "leave_out").items()
-        }
-        for code in tests.keys() & leave_out.keys():
-            self._wrong(("leave_out", code), "stands in [tests] as well.", "Keep one of the two lines.")
-        instrument = self._text(("instrument",), data.get("instrument", ""))
-        if not instrument:
-            self._wrong(("instrument",), "is missing.", 'Name the instrument as config.toml does: instrument = "xn1"')
-        checked = self._text(("checked",), data.get("checked", ""))
-        if self._found:
-            raise ComplaintsError(sorted(self._found, key=lambda one: one.line or 0))
-        return Mapping(instrument, checked, version, tests, panels, leave_out, self._lines)
-
-    def _test(self, code: str, said: object, comma: bool) -> tuple[Line, ...]:
-        if isinstance(said, list):
-            items = cast("list[object]", said)
-            if not items:
-                self._wrong(("tests", code), "is an empty list.", "Write one line a specimen type, or none.")
-            return tuple(self._line(("tests", code, n), one, comma) for n, one in enumerate(items))
-        return (self._line(("tests", code), said, comma),)
-
-    def _line(self, at: Keys, said: object, comma: bool) -> Line:
-        if not isinstance(said, dict):
-            self._wrong(at, "is no table.", 'Write it as CODE = { emr = "CODE" }')
-            return Line(("",))
-        line = cast("dict[str, Any]", said)
-        self._unknown(at, line, _LINE)
-        emr = self._texts((*at, "emr"), line["emr"]) if "emr" in line else ()
-        if not emr:
-            self._wrong((*at, "emr"), "is missing.", 'Say what the EMR calls this test: emr = "HGB"')
-        if ("unit" in line) != ("times" in line):
-            there, missing = ("unit", "times") if "unit" in line else ("times", "unit")
-            self._wrong((*at, there), f"stands without {missing}.", "Write both; times = 1 when the numbers stay as they are.")
-        times = self._decimal((*at, "times"), line.get("times", 1))
-        if times <= 0:
-            self._wrong((*at, "times"), "must be more than 0.", "Write the factor from the analyzer's unit to yours.")
-            times = Decimal(1)
-        rerun = line.get("rerun", "hold")
-        if rerun not in ("hold", "last"):
-            self._wrong((*at, "rerun"), f"cannot be {rerun!r}.", 'Write "hold" or "last".')
-        return Line(
-            emr=emr or ("",),
-            **{key: self._text((*at, key), line[key]) for key in ("name", "loinc", "moh") if key in line},
-            unit=self._text((*at, "unit"), line["unit"]) if "unit" in line else None,
-            times=times,
-            decimals=self._decimals((*at, "decimals"), line.get("decimals")),
-            sane=self._sane((*at, "sane"), line.get("sane")),
-            comes=self._text((*at, "comes"), line["comes"]) if "comes" in line else None,
-            specimen=self._text((*at, "specimen"), line["specimen"]) if "specimen" in line else None,
-            rerun="last" if rerun == "last" else "hold",
-            decimal_comma=comma or self._flag(at, line, "decimal_comma"),
+        for key in data:
+            if key not in _TOP:
+                what = "is no key of a mapping file."
+                cure = unknown_key(key, _TOP)
+                if _is_table(data[key]) and "emr" in data[key]:
+                    cure = f"A test stands under [tests]: {key} = {{ ... }}."
+                self.complain((key,), what, cure)
+        self.comma = self.yes_no(data, (), "decimal_comma", default=False)
+        tests = {code: lines for code, value in self.table(data, "tests").items() if (lines := self.lines(code, value))}
+        leave_out: dict[str, str] = {}
+        for code, why in self.table(data, "leave_out").items():
+            if not isinstance(why, str) or not why.strip():
+                self.complain(("leave_out", code), "needs a reason.", f'Write why it stops here: "{code}" = "why".')
+            leave_out[code] = why if isinstance(why, str) else ""
+            if code in self.table(data, "tests"):
+                line = line_of(self.index, ("tests", code))
+                what = f"stands in [tests] (line {line}) and in [leave_out]."
+                self.complain(("leave_out", code), what, "Take one of the two out.")
+        panels = {code: self.names(("panels", code), tests) for code, tests in self.table(data, "panels").items()}
+        return Mapping(
+            instrument=self.text(data, (), "instrument"),
+            checked=self.text(data, (), "checked"),
+            version=version,
+            tests=tests,
+            panels={code: tests for code, tests in panels.items() if tests},
+            leave_out=leave_out,
+            index=self.index,
         )
 
-    def _table(self, data: dict[str, Any], key: str) -> dict[str, Any]:
-        said = data.get(key, {})
-        if isinstance(said, dict):
-            return cast("dict[str, Any]", said)
-        self._wrong((key,), "is no table.", f"Write [{key}] on a line of its own.")
+    def table(self, data: dict[str, Any], key: str) -> dict[str, Any]:
+        value = data.get(key, {})
+        if _is_table(value):
+            return value
+        if not any(c.key == key for c in self.complaints):
+            self.complain((key,), "must be a section.", f"Write [{key}] and its lines below it.")
         return {}
 
-    def _decimals(self, at: Keys, said: object) -> int | None:
-        if said is None or (isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= 12):
-            return said
-        self._wrong(at, "must be a whole number from 0 to 12.", "Write how many digits stand behind the point.")
-        return None
+    def lines(self, code: str, value: object) -> tuple[Line, ...]:
+        """The lines of one code, those with a specimen type first; () after complaining."""
+        where: KeyPath = ("tests", code)
+        if not code.strip():
+            self.complain(where, "is no code.", "Write the code that the analyzer sends.")
+            return ()
+        if _is_table(value):
+            line = self.line(code, where, value)
+            return () if line is None else (line,)
+        if not _is_list(value) or not value:
+            cure = f'Write {code} = {{ emr = "{code}" }}.'
+            self.complain(where, "must be a line in braces.", cure)
+            return ()
+        found: list[Line] = []
+        for number, item in enumerate(value):
+            if not _is_table(item):
+                self.complain((*where, number), "must be in braces.", 'Write { specimen = "urine", emr = "UGLU" }.')
+            elif (line := self.line(code, (*where, number), item)) is not None:
+                twin = next((one for one in found if _same_specimen(one.specimen, line.specimen)), None)
+                if twin is not None:
+                    what = f"is meant for the same specimen type as the one in line {twin.number}."
+                    cure = "Give each its own `specimen`; at most one may go without, for all other types."
+                    self.complain((*where, number), what, cure)
+                found.append(line)
+        return tuple(sorted(found, key=lambda line: line.specimen is None))
 
-    def _sane(self, at: Keys, said: object) -> tuple[Decimal, Decimal] | None:
-        if said is None:
-            return None
-        limits = [self._decimal(at, one) for one in cast("list[object]", said)] if isinstance(said, list) else []
-        if len(limits) != 2 or limits[0] > limits[1]:
-            self._wrong(at, "must be two numbers, the lower one first.", "Write sane = [0, 500]")
-            return None
-        return limits[0], limits[1]
+    def line(self, code: str, where: KeyPath, table: dict[str, Any]) -> Line | None:
+        before = len(self.complaints)
+        for key in table:
+            if key not in _KEYS:
+                self.complain((*where, key), "is no key of a test line.", unknown_key(key, _KEYS))
+        if "emr" not in table:
+            self.complain((*where, "emr"), "is missing.", f'Write what the EMR calls the test: emr = "{code}".')
+        emr = self.names((*where, "emr"), table["emr"]) if "emr" in table else ()
+        unit = self.text(table, where, "unit", empty=False) if "unit" in table else None
+        times = self.times(table, where)
+        if "unit" in table and "times" not in table:
+            cure = "Add `times`: 1 when the value stays as it is, else what turns the analyzer's unit into this one."
+            self.complain((*where, "unit"), "has no `times` beside it.", cure)
+        elif "times" in table and "unit" not in table:
+            cure = "Add `unit`: the unit that the EMR gets after the factor."
+            self.complain((*where, "times"), "has no `unit` beside it.", cure)
+        line = Line(
+            code=code,
+            emr=emr,
+            name=self.text(table, where, "name"),
+            loinc=self.text(table, where, "loinc"),
+            unit=unit,
+            times=times,
+            decimals=self.decimals(table, where),
+            sane=self.sane(table, where),
+            comes=self.text(table, where, "comes", empty=False) if "comes" in table else None,
+            specimen=self.text(table, where, "specimen", empty=False) if "specimen" in table else None,
+            moh=self.text(table, where, "moh"),
+            rerun=self.rerun(table, where),
+            decimal_comma=self.yes_no(table, where, "decimal_comma", default=self.comma),
+            number=line_of(self.index, where),
+        )
+        return line if len(self.complaints) == before else None
 
-    def _decimal(self, at: Keys, said: object) -> Decimal:
-        if isinstance(said, int | Decimal) and not isinstance(said, bool) and Decimal(said).is_finite():
-            return Decimal(said)
-        self._wrong(at, "must be a number.", "Write it without quotes and with a point: times = 0.0555")
+    def names(self, where: KeyPath, value: object) -> tuple[str, ...]:
+        """One name or a list of different ones; () after complaining."""
+        if not _is_list(value):
+            if isinstance(value, str) and value.strip():
+                return (value.strip(),)
+            self.complain(where, "must be a name.", 'Write it in quotes, such as "WBC", or several: ["GLU", "GLU2H"].')
+            return ()
+        found: list[str] = []
+        for item in value:
+            if not isinstance(item, str) or not item.strip():
+                self.complain(where, "must hold names.", 'Write each in quotes, such as ["GLU", "GLU2H"].')
+                return ()
+            if item.strip() in found:
+                self.complain(where, f"names {item.strip()} twice.", "Take one of the two out.")
+            found.append(item.strip())
+        if not found:
+            self.complain(where, "is empty.", 'Name at least one test, such as ["WBC"].')
+        return tuple(dict.fromkeys(found))
+
+    def text(self, table: dict[str, Any], where: KeyPath, key: str, *, empty: bool = True) -> str:
+        value = table.get(key, "")
+        if not isinstance(value, str):
+            self.complain((*where, key), "must be text.", f'Write it in quotes: {key} = "...".')
+            return ""
+        if not empty and not value.strip():
+            self.complain((*where, key), "is empty.", "Write it, or take the key out.")
+        return value.strip()
+
+    def yes_no(self, table: dict[str, Any], where: KeyPath, key: str, *, default: bool) -> bool:
+        value = table.get(key, default)
+        if isinstance(value, bool):
+            return value
+        self.complain((*where, key), "must be yes or no.", "Write true or false, without quotes.")
+        return default
+
+    def times(self, table: dict[str, Any], where: KeyPath) -> Decimal:
+        if "times" not in table:
+            return Decimal(1)
+        number = _number(table["times"])
+        if number is None:
+            cure = "Write it with a point and without quotes, such as 10 or 0.0555."
+            self.complain((*where, "times"), "must be a number.", cure)
+        elif number <= 0:
+            self.complain((*where, "times"), "must be above zero.", "Write the factor between the units, such as 10.")
+        else:
+            return number
         return Decimal(1)
 
-    def _flag(self, at: Keys, table: dict[str, Any], key: str) -> bool:
-        said = table.get(key, False)
-        if not isinstance(said, bool):
-            self._wrong((*at, key), "must be true or false.", f"Write {key} = true, or leave it out.")
-        return said is True
+    def decimals(self, table: dict[str, Any], where: KeyPath) -> int | None:
+        value = table.get("decimals")
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_DECIMALS:
+            return value
+        cure = f"Write how many digits stand behind the point, 0 to {_MOST_DECIMALS}."
+        self.complain((*where, "decimals"), "must be a small whole number.", cure)
+        return None
 
-    def _text(self, at: Keys, said: object) -> str:
-        if isinstance(said, str):
-            return said.strip()
-        self._wrong(at, "must be text.", "Put it in quotes.")
-        return ""
+    def sane(self, table: dict[str, Any], where: KeyPath) -> tuple[Decimal, Decimal] | None:
+        value = table.get("sane")
+        if value is None:
+            return None
+        ends = [_number(item) for item in value] if _is_list(value) else []
+        if len(ends) == 2 and None not in ends:
+            low, high = cast("list[Decimal]", ends)
+            return low, high
+        cure = "Write the lowest and the highest value that can be true, such as [0, 500]."
+        self.complain((*where, "sane"), "must be two numbers.", cure)
+        return None
 
-    def _texts(self, at: Keys, said: object) -> tuple[str, ...]:
-        if isinstance(said, str):
-            return (said.strip(),) if said.strip() else ()
-        if isinstance(said, list) and all(isinstance(one, str) and one.strip() for one in cast("list[object]", said)):
-            return tuple(one.strip() for one in cast("list[str]", said))
-        self._wrong(at, "must be text, or a list of texts.", 'Write "GLU" or ["GLU", "GLU2H"].')
-        return ()
+    def rerun(self, table: dict[str, Any], where: KeyPath) -> Literal["hold", "last"]:
+        match table.get("rerun", "hold"):
+            case "hold":
+                return "hold"
+            case "last":
+                return "last"
+            case _:
+                cure = 'Write "hold" (a person decides) or "last" (the newest value stands).'
+                self.complain((*where, "rerun"), "is none of the words that it may be.", cure)
+                return "hold"
 
-    def _unknown(self, at: Keys, table: dict[str, Any], known: tuple[str, ...]) -> None:
-        for key in table:
-            if key not in known:
-                self._wrong((*at, key), "is no key of a mapping file.", f"Known here: {', '.join(known)}.")
 
-    def _wrong(self, at: Keys, what: str, cure: str) -> None:
-        line = next((self._lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self._lines), None)
-        self._found.append(Complaint(self._file, line, ".".join(str(key) for key in at), what, cure))
+def _same_specimen(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return specimens.same(one, other)

@@ -196,6 +196,7 @@ def version(
             and _is_same(prior.fresh, new)
             and _rank(prior.fresh) == _rank(new)
             and _is_one_measurement(prior.fresh, new)
+            and _came_before(prior, new)
         ):
             return Duplicate(prior.id)
     if new.place is None:
@@ -326,6 +327,13 @@ def _is_one_measurement(one: Fresh, other: Fresh) -> bool | None:
 def _is_measured_before(new: Fresh, last: Fresh) -> bool:
     one, other = new.measured_at, last.measured_at
     return one is not None and other is not None and (one.tzinfo is None) == (other.tzinfo is None) and one < other
+
+
+def _came_before(prior: Prior, new: Fresh) -> bool:
+    """False for a resend of new itself, when new is judged again: two may not be each other's duplicate."""
+    if prior.state is ObservationState.DUPLICATE:
+        return prior.fresh.received_at < new.received_at
+    return prior.state in _LIVE or prior.fresh.received_at <= new.received_at
 
 
 def _rank(fresh: Fresh) -> int:

@@ -155,14 +155,17 @@ def _read_bare(data: bytes, messages: _Messages) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
+    """From STX to the checksum, or bytes that stand where no frame is."""
+
     at: int
-    number: int | None
     text: bytes
-    last: bool
-    sum: bytes
-    """The checksum as sent, empty when there is none."""
-    good: bool
-    session: int
+    """Without the number."""
+    number: int | None = None
+    last: bool = True
+    checked: bool = False
+    """It has a checksum."""
+    fault: str = ""
+    session: int = 0
     """How many ENQ and EOT stood before it."""
 
 
@@ -170,31 +173,31 @@ _FRAME = re.compile(rb"\x02([^\x02\x03\x17]*)([\x03\x17]?)([0-9A-Fa-f]{2})?")
 
 
 def _read_frames(data: bytes, messages: _Messages) -> None:
-    blocks, stray = _blocks(data)
-    checked = any(block.sum for block in blocks)
-    numbered = blocks[0].number is not None
+    blocks = _blocks(data)
+    checked = any(block.checked for block in blocks)
+    numbered = any(block.number is not None for block in blocks)
     pending: list[bytes] = []
     previous: _Block | None = None
-    bad: str = ""
+    bad = ""
     for block in blocks:
         if previous and block.session != previous.session:
             if pending or bad:
-                messages.damaged(bad or f"the session ends inside a record at byte {block.at}")
+                messages.damaged(bad or f"the session ends inside a record before byte {block.at}")
             messages.finish()
             pending, previous, bad = [], None, ""
-        if fault := _fault(block, checked=checked, numbered=numbered):
+        if fault := block.fault or _lacks(block, checked=checked, numbered=numbered):
             bad = bad or f"{fault} at byte {block.at}"
             previous = previous or block
             continue
         if bad:
             # What a receiver refused comes again with the number that was due; then nothing is lost.
-            if not numbered or previous is None or not _follows(previous, block):
+            if not _follows(previous, block):
                 messages.damaged(bad)
                 pending = []
             bad = ""
-        elif numbered and previous and block.number == previous.number and block.text == previous.text:
+        elif previous and (block.number, block.text) == (previous.number, previous.text):
             continue
-        elif pending and numbered and previous and not _follows(previous, block):
+        elif pending and numbered and not _follows(previous, block):
             messages.damaged(f"a frame is missing before byte {block.at}")
             pending = []
         previous = block
@@ -204,43 +207,46 @@ def _read_frames(data: bytes, messages: _Messages) -> None:
             pending = []
     if bad or pending:
         messages.damaged(bad or "the last record has no end")
-    if stray is not None:
-        messages.damaged(f"bytes outside of frames at byte {stray}")
 
 
-def _follows(previous: _Block, block: _Block) -> bool:
+def _follows(previous: _Block | None, block: _Block) -> bool:
     """Whether the number is the one due behind a good block, or that of the bad block it repeats."""
-    if previous.number is None or block.number is None:
+    if previous is None or previous.number is None or block.number is None:
         return False
-    return block.number == ((previous.number + 1) % 8 if previous.good else previous.number)
+    return block.number == (previous.number if previous.fault else (previous.number + 1) % 8)
 
 
-def _fault(block: _Block, *, checked: bool, numbered: bool) -> str:
-    if not block.good:
-        return "a frame with a wrong checksum" if block.sum else "a frame without an end"
-    if checked and not block.sum:
+def _lacks(block: _Block, *, checked: bool, numbered: bool) -> str:
+    """What the other blocks of the file have and this one has not."""
+    if checked and not block.checked:
         return "a frame without its checksum"
     if numbered and block.number is None:
         return "a frame without its number"
     return ""
 
 
-def _blocks(data: bytes) -> tuple[list[_Block], int | None]:
-    """All that begins with STX, and where the first bytes stand that belong to no frame and mean nothing."""
+def _blocks(data: bytes) -> list[_Block]:
     blocks: list[_Block] = []
-    stray: int | None = None
     session = end = 0
     for found in _FRAME.finditer(data):
+        blocks += _stray(data, end, found.start(), session)
         between = data[end : found.start()]
-        if stray is None and _CONTROLS.sub(b"", between).strip():
-            stray = end
         session += between.count(ENQ) + between.count(EOT)
         text, ending, sent = found.groups(default=b"")
-        good = bool(ending) and (not sent or checksum(text + ending) == sent.upper())
-        number = text[0] - 0x30 if text[:1] in (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7") else None
+        number = text[0] - 0x30 if text[:1] and text[0] in b"01234567" else None
+        fault = ""
+        if not ending:
+            fault = "a frame without an end"
+        elif sent and checksum(text + ending) != sent.upper():
+            fault = "a frame with a wrong checksum"
         body = text if number is None else text[1:]
-        blocks.append(_Block(found.start(), number, body, ending == ETX, sent, good, session))
+        blocks.append(_Block(found.start(), body, number, ending == ETX, bool(sent), fault, session))
         end = found.end()
-    if stray is None and _CONTROLS.sub(b"", data[end:]).strip():
-        stray = end
-    return blocks, stray
+    return blocks + _stray(data, end, len(data), session)
+
+
+def _stray(data: bytes, start: int, end: int, session: int) -> list[_Block]:
+    """What stands between two frames, if it is more than line ends, answers, ENQ and EOT."""
+    if not _CONTROLS.sub(b"", data[start:end]).strip():
+        return []
+    return [_Block(start, b"", fault="bytes outside of frames", session=session)]

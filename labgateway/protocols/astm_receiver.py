@@ -111,8 +111,8 @@ class Receiver:
 
     @property
     def idle(self) -> bool:
-        """No session is open: the line is free for the other direction."""
-        return self.state is State.IDLE
+        """No session is open and none may be about to: the line is free for the other direction."""
+        return self.state is State.IDLE and not len(self._scanner)
 
     def next_event(self) -> Event | None:
         """The next event in order, None when there is none for now."""

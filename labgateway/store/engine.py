@@ -13,22 +13,24 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from labgateway.errors import StoreBrokenError, StoreError
-from labgateway.store import migrate, sqlite
-from labgateway.store.writer import Writer
+from labgateway.store import migrate, server, sqlite
+from labgateway.store.writer import Backend, Done, Writer
 
 T = TypeVar("T")
-Done = Callable[[Any, BaseException | None], None]
 
 LOCK_NAME = "labgateway.lock"
+READERS = 2
+"""Threads that read for a running gateway; each has its own connection."""
 
 
 def _ignore(_: StoreBrokenError) -> None:
@@ -39,14 +41,20 @@ class Store:
     """An open store. ``submit``, ``submit_call``, ``read`` and ``close`` belong to one event loop."""
 
     def __init__(
-        self, engine: Engine | None, readers: Engine, on_broken: Callable[[StoreBrokenError], None], lock: int | None
+        self,
+        engine: Engine | None,
+        readers: Engine,
+        backend: Backend,
+        on_broken: Callable[[StoreBrokenError], None],
+        lock: int | None,
     ) -> None:
         self._engine = engine
         self._readers = readers
+        self._backend = backend
         self._lock = lock
-        judge = sqlite.judge if readers.dialect.name == "sqlite" else _judge_server
-        self._judge = judge
-        self._writer = Writer(engine, judge, on_broken) if engine is not None else None
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._closed = False
+        self._writer = Writer(engine, backend, on_broken) if engine is not None else None
 
     @classmethod
     def open(
@@ -57,10 +65,11 @@ class Store:
         on_broken: Callable[[StoreBrokenError], None] = _ignore,
         password: str | None = None,
     ) -> Store:
-        """Open the database at an SQLAlchemy url; makes and migrates it unless readonly.
+        """Open the database at an SQLAlchemy url; makes and migrates it unless readonly. Blocks.
 
+        on_broken: called once in the loop when nothing can be written any more; the process should end then.
         Raises StoreError with the cure: in use by another gateway, no sound SQLite, a setting that did not
-        stick, made by a newer version, not there (readonly).
+        stick, of another version, damaged, not there (readonly).
         """
         parsed = make_url(url)
         if password is not None:
@@ -70,68 +79,83 @@ class Store:
         path = Path(parsed.database or "")
         if not path.name:
             raise StoreError("The store's url names no file. Write it as sqlite:////var/lib/labgateway/labgateway.db")
+        return cls._open_file(path, readonly, on_broken)
+
+    @classmethod
+    def _open_file(cls, path: Path, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
         module = sqlite.module()
 
-        def connect(mode: str, prepare: Callable[[Any], None]) -> Callable[[], Any]:
-            def creator() -> Any:
+        def connecting(mode: str, prepare: Callable[[Any], None]) -> Callable[[], Any]:
+            def connect() -> Any:
                 uri = f"{path.absolute().as_uri()}?mode={mode}"
                 connection: Any = module.connect(uri, uri=True, check_same_thread=False, timeout=5.0)
                 prepare(connection)
                 return connection
 
-            return creator
+            return connect
 
         readers = create_engine(
-            "sqlite+pysqlite://", module=module, creator=connect("ro", sqlite.prepare_reader),
-            poolclass=QueuePool, pool_size=2, max_overflow=2,
+            "sqlite+pysqlite://", module=module, creator=connecting("ro", sqlite.prepare_reader),
+            poolclass=QueuePool, pool_size=READERS, max_overflow=READERS,
         )  # fmt: skip
+        event.listen(readers, "begin", sqlite.begin_reading)
         if readonly:
             if not path.exists():
                 raise StoreError(f"There is no store yet at {path}: has the gateway run once?")
-            store = cls(None, readers, on_broken, None)
-            store._check_readable(path)
-            return store
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _take_lock(path.parent / LOCK_NAME)
+            return cls._readable(readers, sqlite.BACKEND, str(path))
+        lock: int | None = None
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = _take_lock(path.parent / LOCK_NAME)
+            _create(path)
             engine = create_engine(
-                "sqlite+pysqlite://", module=module, creator=connect("rwc", sqlite.prepare), poolclass=NullPool
+                "sqlite+pysqlite://", module=module, creator=connecting("rw", sqlite.prepare), poolclass=NullPool
             )
-            event.listen(engine, "begin", _begin_immediate)
-            fresh = not path.exists()
-            migrate.upgrade(engine)
-            if fresh:
-                _sync_folder(path.parent)
+            event.listen(engine, "begin", sqlite.begin_unless_begun)
+            migrate.upgrade(engine, lambda old: _back_up(engine, path, old))
+            _sync_folder(path.parent)
         except (SQLAlchemyError, OSError, module.Error) as error:
-            os.close(lock)
-            raise StoreError(f"The store at {path} cannot be opened: {sqlite.judge(error)}") from error
+            _let_go(lock)
+            raise StoreError(f"The store at {path} cannot be opened: {_words(error, sqlite.BACKEND)}") from error
         except BaseException:
-            os.close(lock)
+            _let_go(lock)
             raise
-        return cls(engine, readers, on_broken, lock)
+        return cls(engine, readers, sqlite.BACKEND, on_broken, lock)
 
     @classmethod
     def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
         try:
-            engine = create_engine(url, pool_size=2, pool_pre_ping=True)
-            readers = create_engine(url, pool_size=2, pool_pre_ping=True)
-            if not readonly:
-                migrate.upgrade(engine)
-            else:
-                with readers.connect() as connection:
-                    connection.execute(text("SELECT 1"))
+            more: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"options": server.OPTIONS}}
+            readers = create_engine(url, pool_size=READERS, isolation_level="REPEATABLE READ", **more)
+            if readonly:
+                return cls._readable(readers, server.BACKEND, "the database server")
+            engine = create_engine(url, poolclass=NullPool, connect_args=more["connect_args"])
+            with engine.connect() as connection:
+                server.check(connection)
+            migrate.upgrade(engine, lambda _: None)
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(
                 f"The database server cannot be used ({type(error).__name__}). Check [store] url, and that the extra "
                 "is installed: pip install 'labgateway[postgresql]'"
             ) from error
-        return cls(None if readonly else engine, readers, on_broken, None)
+        return cls(engine, readers, server.BACKEND, on_broken, None)
 
-    def _check_readable(self, path: Path) -> None:
+    @classmethod
+    def _readable(cls, readers: Engine, backend: Backend, where: str) -> Store:
+        store = cls(None, readers, backend, _ignore, None)
         try:
-            self.read_now(lambda connection: connection.execute(text("SELECT count(*) FROM meta")).scalar())
-        except StoreError as error:
-            raise StoreError(f"The store at {path} cannot be read ({error}). May you read that folder?") from error
+            found = store.read_now(migrate.current)
+        except (SQLAlchemyError, StoreError, OSError) as error:
+            raise StoreError(
+                f"The store at {where} cannot be read ({_words(error, backend)}). Is it the right file, and may you "
+                "read its folder?"
+            ) from error
+        if found != migrate.REVISION:
+            raise StoreError(
+                f"The store at {where} is of another version (its schema is {found or 'empty'}, this program reads "
+                f"{migrate.REVISION}). Start the gateway once with this version, or use the program that made it."
+            )
+        return store
 
     @property
     def queued(self) -> int:
@@ -164,12 +188,14 @@ class Store:
     def submit_call(self, job: Callable[[Connection], Any], done: Done, *, background: bool = False) -> None:
         """The same with a callback in the loop instead of a future: the hot path."""
         if self._writer is None:
-            raise StoreError("this store is open for reading only")
+            raise StoreError("This store is open for reading only.")
         self._writer.submit(job, done, background=background)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run job on a read-only connection, in a thread. Raises StoreError."""
-        return await asyncio.to_thread(self.read_now, job)
+        """Run job on a read-only connection, in a thread; it sees one moment of the database. Raises StoreError."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, job)
 
     def read_now(self, job: Callable[[Connection], T]) -> T:
         """The same, blocking: for the command line. Raises StoreError."""
@@ -177,7 +203,10 @@ class Store:
             with self._readers.connect() as connection:
                 return job(connection)
         except DBAPIError as error:
-            raise self._judge(error) from error
+            judged = self._backend.judge(error)
+            if judged is None:
+                raise
+            raise judged from error
 
     async def close(self) -> None:
         """Write what is queued, then let go of everything."""
@@ -187,17 +216,24 @@ class Store:
 
     def close_now(self) -> None:
         """Let go of connections and lock."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._readers.dispose()
         if self._engine is not None:
             self._engine.dispose()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        _let_go(self._lock)
+        self._lock = None
 
 
-def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock at once: a deferred transaction that turns into a write fails however long it waits."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _words(error: BaseException, backend: Backend) -> str:
+    """For a person: what the database said, without the statement."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    judged = error if isinstance(error, StoreError) else backend.judge(error)
+    words = str(judged or type(error).__name__)
+    if words in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        return f"{words}: it is damaged or no database of ours; restore the last backup"
+    return words
 
 
 def _take_lock(path: Path) -> int:
@@ -217,6 +253,32 @@ def _take_lock(path: Path) -> int:
     return handle
 
 
+def _let_go(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+def _create(path: Path) -> None:
+    """An empty file that only our user may read; SQLite gives its -wal and -shm the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _back_up(engine: Engine, path: Path, revision: str) -> None:
+    """A copy beside the database, as it is before this version changes it."""
+    copy = path.with_name(f"{path.stem}.before-{migrate.REVISION}.from-{revision}.db")
+    copy.unlink(missing_ok=True)
+    _create(copy)
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.execute("VACUUM INTO ?", (str(copy),))
+    handle = os.open(copy, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     """A new file's name must survive a power cut too."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -224,10 +286,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _judge_server(error: BaseException) -> StoreError:
-    """A database server's error: it may come back, so it is busy, not broken; the commit counts as not done."""
-    from labgateway.errors import StoreBusyError
-
-    return StoreBusyError(type(getattr(error, "orig", None) or error).__name__)

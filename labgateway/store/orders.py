@@ -35,7 +35,8 @@ def keep_message(
 def put(connection: Connection, order: Order, now: datetime) -> int:
     """Store a new order or change the one with the same source, specimen, placer and code; returns its number.
 
-    A repeat of the same order is harmless. When it was received first stays as it was.
+    A repeat of the same order is harmless. When it was received first stays as it was; when it got another patient
+    is written down, since results that came before that moment must be seen by a person.
     """
     values = _values(order)
     same = and_(
@@ -44,8 +45,11 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
         lab_order.c.placer == order.placer,
         lab_order.c.code == order.code,
     )
-    found = connection.execute(select(lab_order.c.id).where(same)).first()
+    found = connection.execute(select(lab_order).where(same)).first()
     if found is not None:
+        before = _order(found)
+        same_patient = before.patient == order.patient or (before.patient.id and before.patient.id == order.patient.id)
+        values["patient_changed_at"] = before.patient_changed_at if same_patient else now
         connection.execute(update(lab_order).where(lab_order.c.id == found.id).values(**values, changed_at=now))
         return int(found.id)
     row = connection.execute(insert(lab_order), {**values, "received_at": order.received_at or now, "changed_at": now})
@@ -72,10 +76,16 @@ def cancel(
 
 
 def merge(connection: Connection, *, source: str, merged: Sequence[str], survivor: Patient, now: datetime) -> list[str]:
-    """Orders of the merged patient ids become the survivor's; the specimens they were on."""
+    """Orders of the merged patient ids become the survivor's; the specimens they were on.
+
+    A survivor that is among the merged has new particulars only: no order gets another patient by that.
+    """
     where = and_(lab_order.c.source == source, lab_order.c.patient_id.in_(merged))
     found = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
-    connection.execute(update(lab_order).where(where).values(**_patient(survivor), changed_at=now))
+    values: dict[str, Any] = {**_patient(survivor), "changed_at": now}
+    connection.execute(update(lab_order).where(where, lab_order.c.patient_id == survivor.id).values(**values))
+    others = and_(where, lab_order.c.patient_id != survivor.id) if survivor.id else where
+    connection.execute(update(lab_order).where(others).values(**values, patient_changed_at=now))
     return sorted(set(found))
 
 

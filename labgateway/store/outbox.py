@@ -5,7 +5,9 @@
        │           └──skip──> skipped
     shadow                       prepared and kept, never sent
 
-A lane is one specimen. Its deliveries leave in order: while one is waiting or parked, later ones stay.
+A lane is one specimen. Its deliveries leave in order: while one is waiting or parked, later ones stay. Those
+behind a parked one are marked as held back, so that a destination which refuses everything for days leaves no
+long row of deliveries to be looked at in vain for every one that may go.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, text
 
-from labgateway.store.tables import delivery, delivery_observation
+from labgateway.errors import StoreError
+from labgateway.store.rows import Insert, Statement
+from labgateway.store.tables import DELIVERY_UNSETTLED, delivery, delivery_observation, to_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,14 @@ class Owed:
     refusals: int
 
 
+_ADD = Insert(delivery, "destination", "lane", "control_id", "body", "sha256", "state", "held_back", "created_at")
+_PARKED_OF_LANE = Statement(
+    f"SELECT 1 FROM delivery WHERE {DELIVERY_UNSETTLED} AND state = 'parked' "  # noqa: S608  # a constant
+    "AND destination = :destination AND lane = :lane LIMIT 1"
+)
+_LINK = Insert(delivery_observation, "delivery_id", "observation_id")
+
+
 def add(
     connection: Connection,
     *,
@@ -42,31 +54,23 @@ def add(
     now: datetime,
     shadow: bool = False,
 ) -> int:
-    """Owe one message to one destination; returns its number."""
-    row = connection.execute(
-        insert(delivery),
-        {
-            "destination": destination, "lane": lane, "control_id": control_id, "body": body,
-            "sha256": hashlib.sha256(body).hexdigest(), "state": "shadow" if shadow else "waiting", "created_at": now,
-        },
+    """Owe one message to one destination; returns its number. A control id comes only once, ever."""
+    number = _ADD.one(
+        connection,
+        (
+            destination, lane, control_id, body, hashlib.sha256(body).hexdigest(),
+            "shadow" if shadow else "waiting",
+            int(bool(_PARKED_OF_LANE.rows(connection, destination=destination, lane=lane))), to_us(now),
+        ),
     )  # fmt: skip
-    number = int(row.inserted_primary_key[0])  # type: ignore[index]
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            "INSERT INTO delivery_observation (delivery_id, observation_id) VALUES (?, ?)",
-            [(number, one) for one in observation_ids],
-        )
-    else:
-        connection.execute(
-            insert(delivery_observation), [{"delivery_id": number, "observation_id": one} for one in observation_ids]
-        )
+    _LINK.many(connection, [(number, one) for one in observation_ids])
     return number
 
 
-_READY = text(
-    "SELECT d.id, d.lane, d.control_id, d.body, d.refusals FROM delivery d "
-    "WHERE d.state = 'waiting' AND d.destination = :destination AND d.id > :after AND NOT EXISTS ("
-    "  SELECT 1 FROM delivery e WHERE e.state IN ('waiting', 'parked') AND e.destination = :destination "
+_READY = Statement(
+    "SELECT d.id, d.lane, d.control_id, d.body, d.sha256, d.refusals FROM delivery d "  # noqa: S608  # a constant
+    "WHERE d.state = 'waiting' AND d.destination = :destination AND d.held_back = 0 AND d.id > :after AND NOT EXISTS ("
+    f"  SELECT 1 FROM delivery e WHERE e.{DELIVERY_UNSETTLED} AND e.destination = :destination "
     "  AND e.lane = d.lane AND e.id < d.id) "
     "ORDER BY d.id LIMIT :n"
 )
@@ -75,49 +79,62 @@ _READY = text(
 def ready(connection: Connection, destination: str, limit: int, in_hand: Collection[int] = ()) -> list[Owed]:
     """What may be sent next, oldest first: of each lane the oldest unsettled delivery, unless it is parked.
 
-    in_hand: numbers to leave out; a lane with one in hand has no other that is ready.
+    in_hand: numbers to leave out; a lane with one in hand has no other that is ready. Raises StoreError when
+    bytes are not those that were stored (a fault of the disk): they must not be sent.
     """
     found: list[Owed] = []
-    after = 0
+    after, most = 0, limit + len(in_hand)
     while len(found) < limit:
-        rows = connection.execute(_READY, {"destination": destination, "after": after, "n": limit + len(in_hand)}).all()
-        found += [
-            Owed(int(row.id), row.lane, row.control_id, bytes(row.body), int(row.refusals))
-            for row in rows
-            if int(row.id) not in in_hand
-        ]
-        if len(rows) < limit + len(in_hand):
+        rows = _READY.rows(connection, destination=destination, after=after, n=most)
+        for number, lane, control_id, body, sha256, refusals in rows:
+            if number in in_hand:
+                continue
+            if hashlib.sha256(body).hexdigest() != sha256:
+                raise StoreError(f"delivery {number} is damaged on disk (its hash differs); restore it from a backup")
+            found.append(Owed(int(number), lane, control_id, bytes(body), int(refusals)))
+        if len(rows) < most:
             break
-        after = int(rows[-1].id)
+        after = int(rows[-1][0])
     return found[:limit]
 
 
+_SETTLE = Statement(
+    "UPDATE delivery SET state = 'settled', answer = :answer, settled_at = :now, attempts = attempts + 1 "
+    "WHERE id = :number AND state = :state"
+)
+_RETRY = Statement(
+    "UPDATE delivery SET answer = :answer, attempts = attempts + 1, refusals = refusals + :refused WHERE id = :number"
+)
+_PARK = Statement(
+    "UPDATE delivery SET state = 'parked', answer = :answer, attempts = attempts + 1 "
+    "WHERE id = :number AND state = 'waiting'"
+)
+_MOVE = Statement("UPDATE delivery SET state = :state, refusals = 0 WHERE id = :number AND state = 'parked'")
+_PLACE = Statement("SELECT destination, lane FROM delivery WHERE id = :number")
+_HOLD_BACK = Statement(
+    f"UPDATE delivery SET held_back = :held_back WHERE {DELIVERY_UNSETTLED} AND state = 'waiting' "  # noqa: S608
+    "AND destination = :destination AND lane = :lane"
+)
+
+
 def settle(connection: Connection, number: int, answer: str, now: datetime) -> None:
-    """The destination has taken it."""
-    connection.execute(
-        text(
-            "UPDATE delivery SET state = 'settled', answer = :a, settled_at = :t, attempts = attempts + 1 "
-            "WHERE id = :i AND state IN ('waiting', 'parked')"
-        ).bindparams(a=answer, i=number, t=_us(now))
-    )
+    """The destination has taken it. Harmless when repeated."""
+    if _SETTLE.run(connection, answer=answer, now=to_us(now), number=number, state="waiting"):
+        return
+    if _SETTLE.run(connection, answer=answer, now=to_us(now), number=number, state="parked"):
+        _lane_goes_on(connection, number)
 
 
 def retry_later(connection: Connection, number: int, answer: str, *, refused: bool) -> None:
     """An attempt failed and will be repeated; refused: the destination asked for it."""
-    connection.execute(
-        text(
-            "UPDATE delivery SET answer = :a, attempts = attempts + 1, refusals = refusals + :r WHERE id = :i"
-        ).bindparams(a=answer, r=int(refused), i=number)
-    )
+    _RETRY.run(connection, answer=answer, refused=int(refused), number=number)
 
 
 def park(connection: Connection, number: int, answer: str) -> None:
     """The destination refused it; answer: its words. The lane stands still."""
-    connection.execute(
-        text(
-            "UPDATE delivery SET state = 'parked', answer = :a, attempts = attempts + 1 WHERE id = :i AND state = 'waiting'"
-        ).bindparams(a=answer, i=number)
-    )
+    if _PARK.run(connection, answer=answer, number=number):
+        ((destination, lane),) = _PLACE.rows(connection, number=number)
+        _HOLD_BACK.run(connection, destination=destination, lane=lane, held_back=1)
 
 
 def unpark(connection: Connection, number: int) -> str | None:
@@ -131,26 +148,23 @@ def skip(connection: Connection, number: int) -> str | None:
 
 
 def _move(connection: Connection, number: int, state: str) -> str | None:
-    row = connection.execute(
-        text("SELECT destination FROM delivery WHERE id = :i AND state = 'parked'"), {"i": number}
-    ).first()
-    if row is None:
+    if not _MOVE.run(connection, number=number, state=state):
         return None
-    connection.execute(update(delivery).where(delivery.c.id == number).values(state=state, refusals=0))
-    return str(row.destination)
+    return _lane_goes_on(connection, number)
+
+
+def _lane_goes_on(connection: Connection, number: int) -> str:
+    """A delivery is not parked any more: those behind it need not be held back, unless another one is parked too."""
+    ((destination, lane),) = _PLACE.rows(connection, number=number)
+    if not _PARKED_OF_LANE.rows(connection, destination=destination, lane=lane):
+        _HOLD_BACK.run(connection, destination=destination, lane=lane, held_back=0)
+    return str(destination)
 
 
 def counts(connection: Connection) -> dict[str, dict[str, int]]:
     """How many deliveries of each destination are in each state."""
     found: dict[str, dict[str, int]] = {}
-    for row in connection.execute(
-        text("SELECT destination, state, count(*) FROM delivery GROUP BY destination, state")
-    ):
-        found.setdefault(str(row[0]), {})[str(row[1])] = int(row[2])
+    rows = connection.execute(text("SELECT state, destination, count(*) FROM delivery GROUP BY state, destination"))
+    for state, destination, count in rows:
+        found.setdefault(str(destination), {})[str(state)] = int(count)
     return found
-
-
-def _us(moment: datetime) -> int:
-    from labgateway.store.tables import to_us
-
-    return to_us(moment)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, text, update
+from sqlalchemy import Connection, and_, select, text, update
 
 from labgateway.errors import Problem
 from labgateway.model import Attachment, Kind, ObservationState, Result, ResultLetter, Status
 from labgateway.store.journal import problem_of
-from labgateway.store.tables import from_us, observation, result, to_us
+from labgateway.store.rows import Insert, next_numbers
+from labgateway.store.tables import OBSERVATION_OPEN, delivery_observation, from_us, observation, result, to_us
 
 _TEXTS = (
     "patient", "measured_at_text", "where", "patient_name", "birth_date", "sex", "specimen_type", "range", "operator",
@@ -129,32 +130,27 @@ def unpack(kind: str, specimen: str | None, code: str, value: str | None, unit: 
     )
 
 
+_ADD_RESULT = Insert(result, "id", "transmission_id", "ordinal", "kind", "specimen", "code", "value", "unit", "more")
+
+
 def add_results(connection: Connection, transmission_id: int, said: Sequence[Result]) -> list[int]:
     """Store what one message said, in order; returns their numbers."""
     if not said:
         return []
-    rows = [
-        (transmission_id, n, r.kind.value, r.specimen, r.code, r.value, r.unit, pack(r)) for n, r in enumerate(said)
-    ]
-    if connection.dialect.name == "sqlite":
-        # One statement for all rows; in this transaction nobody else inserts, so the numbers run on.
-        first = int(connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM result").scalar_one())
-        connection.exec_driver_sql(
-            "INSERT INTO result (id, transmission_id, ordinal, kind, specimen, code, value, unit, more) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(first + n, *row) for n, row in enumerate(rows, 1)],
-        )
-        return [first + n for n in range(1, len(rows) + 1)]
-    names = ("transmission_id", "ordinal", "kind", "specimen", "code", "value", "unit", "more")
-    done = connection.execute(
-        insert(result).returning(result.c.id, sort_by_parameter_order=True),
-        [dict(zip(names, row, strict=True)) for row in rows],
+    numbers = next_numbers(connection, result, len(said))
+    _ADD_RESULT.many(
+        connection,
+        [
+            (number, transmission_id, n, r.kind.value, r.specimen, r.code, r.value, r.unit, pack(r))
+            for n, (number, r) in enumerate(zip(numbers, said, strict=True))
+        ],
     )
-    return [int(row[0]) for row in done]
+    return list(numbers)
 
 
 _COLUMNS = (
-    "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "beside_id", "place_patient", "code", "name", "loinc", "moh", "value",
+    "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "beside_id", "place_patient", "code", "name",
+    "loinc", "moh", "value",
     "unit", "original_value", "original_unit", "letter", "state", "reason", "detail", "mapping_version", "replaces",
     "duplicate_of", "received_at", "decided_at", "decided_by",
 )  # fmt: skip
@@ -162,25 +158,24 @@ _COLUMNS = (
 
 def _row(d: Decided) -> tuple[Any, ...]:
     return (
-        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.beside_id, d.place_patient, d.code, d.name, d.loinc, d.moh,
+        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.beside_id, d.place_patient, d.code,
+        d.name, d.loinc, d.moh,
         d.value, d.unit, d.original_value, d.original_unit, d.letter.value, d.state.value,
         d.problem.reason.name if d.problem else None, d.problem.detail if d.problem else "", d.mapping_version,
         d.replaces, d.duplicate_of, d.received_at, d.decided_at, d.decided_by,
     )  # fmt: skip
 
 
+_ADD_OBSERVATION = Insert(observation, *_COLUMNS)
+
+
 def add_observations(connection: Connection, decided: Sequence[Decided]) -> None:
     """Store what became of results, all of one message at once."""
     if not decided:
         return
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(_COLUMNS))
-        connection.exec_driver_sql(
-            f"INSERT INTO observation ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608  # names are constants
-            [(*(row := _row(d))[:-3], to_us(row[-3]), to_us(row[-2]), row[-1]) for d in decided],
-        )
-        return
-    connection.execute(insert(observation), [dict(zip(_COLUMNS, _row(d), strict=True)) for d in decided])
+    _ADD_OBSERVATION.many(
+        connection, [(*(row := _row(d))[:-3], to_us(row[-3]), to_us(row[-2]), row[-1]) for d in decided]
+    )
 
 
 def redecide(connection: Connection, decided: Decided, expected_row_version: int) -> bool:
@@ -196,7 +191,8 @@ def redecide(connection: Connection, decided: Decided, expected_row_version: int
 
 
 _SELECT = (
-    "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.beside_id, o.place_patient, o.code, o.name, o.loinc, o.moh, "
+    "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.beside_id, "
+    "o.place_patient, o.code, o.name, o.loinc, o.moh, "
     "o.value, o.unit, o.original_value, o.original_unit, o.letter, o.state, o.reason, o.detail, o.row_version, "
     "o.replaces, o.duplicate_of, o.received_at, o.mapping_version, o.decided_at, o.decided_by, r.kind, "
     "r.specimen AS said_specimen, r.code AS said_code, r.value AS said_value, r.unit AS said_unit, r.more "
@@ -268,7 +264,7 @@ def waiting_since(connection: Connection, before: datetime, limit: int) -> list[
     """Observations that have waited for their order since before that moment, oldest first."""
     return _read(
         connection,
-        "WHERE o.state = 'waiting' AND o.received_at < :t ORDER BY o.received_at LIMIT :n",
+        f"WHERE o.{OBSERVATION_OPEN} AND o.state = 'waiting' AND o.received_at < :t ORDER BY o.received_at LIMIT :n",
         t=to_us(before), n=limit,
     )  # fmt: skip
 
@@ -278,7 +274,7 @@ def held(connection: Connection, instrument: str | None = None, limit: int = 10_
     also = "AND o.instrument = :i " if instrument else ""
     return _read(
         connection,
-        f"WHERE o.state IN ('waiting', 'held') AND o.state = 'held' {also}ORDER BY o.received_at, o.id LIMIT :n",
+        f"WHERE o.{OBSERVATION_OPEN} AND o.state = 'held' {also}ORDER BY o.received_at, o.id LIMIT :n",
         n=limit, **({"i": instrument} if instrument else {}),
     )  # fmt: skip
 
@@ -293,8 +289,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def link_of(connection: Connection, observation_ids: Sequence[str]) -> dict[str, list[int]]:
     """Which deliveries carry which observation."""
-    from labgateway.store.tables import delivery_observation as link
-
+    link = delivery_observation
     found: dict[str, list[int]] = {}
     for row in connection.execute(select(link).where(and_(link.c.observation_id.in_(observation_ids)))):
         found.setdefault(row.observation_id, []).append(int(row.delivery_id))

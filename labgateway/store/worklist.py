@@ -49,27 +49,24 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
         problem = problem_of(row.reason, row.detail) or Problem(Reason.DEFECT)
         found.append(Item("message", str(row.id), row.instrument, problem, from_us(row.received_at)))
     waiting = [] if waiting_before is None else results.waiting_since(connection, waiting_before, limit)
-    for one in (*results.held(connection, limit=limit), *waiting):
-        found.append(
-            Item(
-                "observation", one.id, one.instrument,
-                one.problem or Problem(Reason.NO_ORDER, "still waiting"), one.received_at, one.specimen, one.code,
-                one.value, one.unit, row_version=one.row_version,
-            )
-        )  # fmt: skip
-    for row in connection.execute(
-        text(
-            "SELECT id, destination, lane, answer, created_at FROM delivery "
-            "WHERE state IN ('waiting', 'parked') AND state = 'parked' ORDER BY id LIMIT :n"
-        ),
-        {"n": limit},
-    ):
-        found.append(
-            Item(
-                "delivery", str(row.id), row.destination, Problem(Reason.REFUSED), from_us(row.created_at), row.lane,
-                answer=row.answer,
-            )
-        )  # fmt: skip
+    found += [
+        Item(
+            "observation", one.id, one.instrument, one.problem or Problem(Reason.NO_ORDER, "still waiting"),
+            one.received_at, one.specimen, one.code, one.value, one.unit, row_version=one.row_version,
+        )
+        for one in (*results.held(connection, limit=limit), *waiting)
+    ]  # fmt: skip
+    parked = text(
+        "SELECT id, destination, lane, answer, created_at FROM delivery "
+        "WHERE state IN ('waiting', 'parked') AND state = 'parked' ORDER BY id LIMIT :n"
+    )
+    found += [
+        Item(
+            "delivery", str(row.id), row.destination, Problem(Reason.REFUSED), from_us(row.created_at), row.lane,
+            answer=row.answer,
+        )
+        for row in connection.execute(parked, {"n": limit})
+    ]  # fmt: skip
     return sorted(found, key=lambda item: item.since)[:limit]
 
 

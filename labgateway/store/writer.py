@@ -5,8 +5,11 @@
                                a job raised: ROLLBACK, then each alone
 
 Jobs are functions of a connection. They may run twice (the batch was rolled back), so they change nothing but
-the database. A job that raises harms only itself. Background jobs run when no foreground job waits.
-A database error that is neither "full" nor "locked" ends the writer: nothing succeeds after it.
+the database, and they never commit. A job that raises harms only itself. Background jobs run when no foreground
+job waits, and now and then when one always does.
+
+A full disk and a locked database are told to everyone in the batch and cost nothing else. Any other database
+error that is not the job's own fault ends the writer: nothing succeeds after it in this process.
 """
 
 from __future__ import annotations
@@ -15,17 +18,10 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    NotSupportedError,
-    ProgrammingError,
-)
 
 from labgateway.errors import StoreBrokenError, StoreError
 
@@ -33,7 +29,25 @@ Job = Callable[[Connection], Any]
 Done = Callable[[Any, BaseException | None], None]
 
 BATCH = 256
-BACKGROUND_BATCH = 4
+"""Foreground jobs of one transaction at most."""
+BACKGROUND_BATCH = 8
+"""Background jobs of one transaction at most; it ends after the one during which a foreground job arrived."""
+FAIR = 4
+"""After so many foreground transactions without a pause the background has its turn, of one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How one kind of database begins and ends a transaction, and what its errors mean.
+
+    commit raises when there is nothing to commit because a job ended the transaction. judge: what an error means
+    for who waits; None when it is the job's own fault (a constraint, a wrong statement, an error of Python).
+    """
+
+    begin: Callable[[Connection], None]
+    commit: Callable[[Connection], None]
+    rollback: Callable[[Connection], None]
+    judge: Callable[[BaseException], StoreError | None]
 
 
 class _Item:
@@ -47,22 +61,20 @@ class _Item:
 
 
 class Writer:
-    """The thread. Made and closed in an event loop; ``submit`` is called in that loop."""
+    """The thread. ``submit`` and ``close`` are called in one event loop."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        judge: Callable[[BaseException], StoreError],
-        on_broken: Callable[[StoreBrokenError], None],
-    ) -> None:
+    def __init__(self, engine: Engine, backend: Backend, on_broken: Callable[[StoreBrokenError], None]) -> None:
         self._engine = engine
-        self._judge = judge
+        self._backend = backend
         self._on_broken = on_broken
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Condition()
         self._front: deque[_Item] = deque()
         self._back: deque[_Item] = deque()
+        self._in_a_row = 0  # foreground transactions since the background had its turn
+        self._yields = False  # the batch in hand is of the background
         self._closing = False
+        self._told = False
         self.broken: StoreBrokenError | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -71,14 +83,16 @@ class Writer:
         """Queue a job; ``done(value, error)`` is called in the running loop after its commit."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        if self.broken is not None or self._closing:
-            error = self.broken or StoreBrokenError("the store is closed")
-            self._loop.call_soon(done, None, error)
-            return
         item = _Item(job, done)
         with self._lock:
-            (self._back if background else self._front).append(item)
-            self._lock.notify()
+            # Under the lock, so that no job is queued behind the thread's last look.
+            if self.broken is None and not self._closing:
+                (self._back if background else self._front).append(item)
+                self._lock.notify()
+                return
+        if self.broken is not None:
+            self._loop.call_soon(self._tell_broken)
+        self._loop.call_soon(done, None, self.broken or StoreError("the store is closed"))
 
     @property
     def queued(self) -> int:
@@ -92,99 +106,128 @@ class Writer:
             self._lock.notify()
         await asyncio.to_thread(self._thread.join)
 
+    def _tell_broken(self) -> None:
+        """In the loop, once in the life of a writer."""
+        if self.broken is not None and not self._told:
+            self._told = True
+            self._on_broken(self.broken)
+
     # --- in the thread ---
 
     def _run(self) -> None:
+        connection: Connection | None = None
+        batch: list[_Item] | None = []
         try:
             connection = self._engine.connect()
-        except Exception as error:
-            self._break(StoreBrokenError(type(error).__name__))
-            return
-        try:
             while (batch := self._next()) is not None:
-                if self.broken is None:
-                    self._batch(connection, batch)
-                else:
-                    for item in batch:
-                        item.error = self.broken
-                self._tell(batch)
-        finally:
+                self._batch(connection, batch)
+                self._call(_tell_all, batch)
+        except BaseException as error:  # a thread that ends unseen would leave everyone waiting
+            self._break(StoreBrokenError(type(error).__name__))
+        while batch is not None:
+            _blame(batch, self.broken or StoreBrokenError("the writer ended"))
+            self._call(_tell_all, batch)
+            batch = self._next()
+        if connection is not None:
             try:
                 connection.close()
             except Exception:
                 # Nothing is lost by a connection that cannot even be closed: all that counts is committed.
-                self._closing = True
+                return
 
     def _next(self) -> list[_Item] | None:
+        """The jobs of the next transaction; None when the store is closed and nothing is left."""
         with self._lock:
             while not (self._front or self._back):
+                self._in_a_row = 0
                 if self._closing:
                     return None
                 self._lock.wait()
-            if self._front:
+            if self._front and not (self._back and self._in_a_row >= FAIR):
+                self._in_a_row += 1
+                self._yields = False
                 source, most = self._front, BATCH
             else:
+                self._in_a_row = 0
+                self._yields = True
                 source, most = self._back, BACKGROUND_BATCH
             return [source.popleft() for _ in range(min(most, len(source)))]
 
     def _batch(self, connection: Connection, batch: list[_Item]) -> None:
-        if self._together(connection, batch) or self.broken is not None:
+        """Run the jobs, together if it can be, and note what became of each."""
+        if self.broken is not None:
+            _blame(batch, self.broken)
             return
-        if len(batch) > 1:
-            for item in batch:
-                item.value = item.error = None
-                if self.broken is not None:
-                    item.error = self.broken
-                else:
-                    self._together(connection, [item])
-
-    def _together(self, connection: Connection, batch: list[_Item]) -> bool:
-        """All in one transaction; False when it was rolled back, and the errors are set."""
-        try:
-            with connection.begin():
-                for item in batch:
-                    item.value = item.job(connection)
-        except BaseException as error:  # whatever a job raises belongs to who submitted it
-            if not isinstance(error, DBAPIError):
-                self._blame(batch, error)
-                return False
-            judged = self._judge(error)
-            judged.__cause__ = error
-            if isinstance(judged, StoreBrokenError) and not _is_the_jobs_own(error):
-                self._break(judged)
-                self._blame(batch, judged)
-                return False
-            self._blame(batch, error if _is_the_jobs_own(error) else judged)
-            return False
-        return True
-
-    @staticmethod
-    def _blame(batch: list[_Item], error: BaseException) -> None:
+        if (error := self._together(connection, batch)) is None:
+            return
+        judged = self._judge(error)
+        if judged is not None or len(batch) == 1:
+            _blame(batch, judged or error)
+            return
         for item in batch:
+            if self.broken is not None:
+                item.error = self.broken
+                continue
             item.value = None
-            item.error = error
+            if (error := self._together(connection, [item])) is not None:
+                _blame([item], self._judge(error) or error)
+
+    def _judge(self, error: BaseException) -> StoreError | None:
+        """What an error means for the whole batch; None when it is one job's own. Ends the writer when it must."""
+        judged = error if isinstance(error, StoreBrokenError) else self._backend.judge(error)
+        if judged is None:
+            return None
+        if judged is not error:
+            judged.__cause__ = error
+        if isinstance(judged, StoreBrokenError):
+            self._break(judged)
+        return judged
+
+    def _together(self, connection: Connection, batch: list[_Item]) -> BaseException | None:
+        """All in one transaction; the error for which it was rolled back, None when it is committed.
+
+        A batch of background jobs is cut short, in place, when a foreground job arrives; the rest is queued again.
+        """
+        backend = self._backend
+        try:
+            backend.begin(connection)
+            for at, item in enumerate(batch):
+                item.value = item.job(connection)
+                if self._yields and self._front and at + 1 < len(batch):
+                    self._back.extendleft(reversed(batch[at + 1 :]))
+                    del batch[at + 1 :]
+                    break
+            backend.commit(connection)
+        except BaseException as error:  # whatever a job raises belongs to who submitted it
+            try:
+                backend.rollback(connection)
+            except Exception as second:
+                # A transaction that cannot be rolled back leaves a connection that nobody may use any more.
+                return error if self._backend.judge(error) else StoreBrokenError(type(second).__name__)
+            return error
+        return None
 
     def _break(self, error: StoreBrokenError) -> None:
-        first = self.broken is None
-        self.broken = error
-        if first and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._on_broken, error)
+        with self._lock:
+            if self.broken is None:
+                self.broken = error
+        self._call(self._tell_broken)
 
-    def _tell(self, batch: list[_Item]) -> None:
-        if self._loop is None or self._loop.is_closed():
+    def _call(self, what: Callable[..., None], *args: Any) -> None:
+        """Run in the loop, if there is one left."""
+        if self._loop is None:
             return
         try:
-            self._loop.call_soon_threadsafe(_tell_all, batch)
+            self._loop.call_soon_threadsafe(what, *args)
         except RuntimeError:
-            # The loop closed between the two lines: nobody is left to tell.
+            # The loop has been closed: nobody is left to tell.
             return
 
 
-def _is_the_jobs_own(error: BaseException) -> bool:
-    """A constraint, a type or a statement that the job got wrong: no fault of the disk."""
-    if isinstance(error, IntegrityError | DataError | ProgrammingError | InterfaceError | NotSupportedError):
-        return True
-    return getattr(getattr(error, "orig", None), "sqlite_errorname", "") in ("SQLITE_ERROR", "SQLITE_TOOBIG")
+def _blame(batch: list[_Item], error: BaseException) -> None:
+    for item in batch:
+        item.value = None
+        item.error = error
 
 
 def _tell_all(batch: list[_Item]) -> None:

@@ -112,7 +112,7 @@ class Sparing:
         self._last[event] = now
         unsaid = self._unsaid.pop(event, 0)
         if unsaid:
-            self._say(event, **ids, also=unsaid)
+            self._say(event, **ids, suppressed=unsaid)
         else:
             self._say(event, **ids)
 

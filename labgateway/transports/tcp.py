@@ -175,7 +175,7 @@ class TcpListen:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF_FILES:
-                    self._sparing("line.out_of_files", port=self.port, errno=error.errno)
+                    self._sparing("line.out_of_files", port=self.port, code=error.errno)
                     loop.remove_reader(listening.fileno())
                     loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listening)
                 return

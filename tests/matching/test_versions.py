@@ -28,11 +28,12 @@ from tests.matching.people import DAY, HERE, NOBODY, cancelled, candidate, fresh
 P, F, C, X = ResultLetter.PRELIMINARY, ResultLetter.FINAL, ResultLetter.CORRECTED, ResultLetter.NO_RESULT
 W, D = ResultLetter.WRONG, ResultLetter.DELETED
 PRELIMINARY, FINAL, CORRECTED, RERUN = Status.PRELIMINARY, Status.FINAL, Status.CORRECTED, Status.RERUN
-WAITING, HELD, RELEASED, REJECTED = (
+WAITING, HELD, RELEASED, REJECTED, DUPLICATE = (
     ObservationState.WAITING,
     ObservationState.HELD,
     ObservationState.RELEASED,
     ObservationState.REJECTED,
+    ObservationState.DUPLICATE,
 )
 ANYWHERE = Place(None, "")
 
@@ -66,7 +67,7 @@ def test_a_status_nobody_knows() -> None:
     assert letter_of(fresh(status=Status.UNKNOWN)) is F
 
 
-@pytest.mark.parametrize("state", [WAITING, HELD, RELEASED, REJECTED, ObservationState.DUPLICATE])
+@pytest.mark.parametrize("state", [WAITING, HELD, RELEASED, REJECTED, DUPLICATE])
 @pytest.mark.parametrize("where", [HERE, None])
 def test_a_resend_is_a_duplicate(state: ObservationState, where: Place | None) -> None:
     """The same measurement again, with a time that proves it, is a duplicate wherever the first one ended."""
@@ -148,12 +149,22 @@ def test_a_duplicate_is_remembered() -> None:
     """A run that added nothing is known when it comes again, and undoes nothing that came after it."""
     chain = [
         prior(fresh(minute=5)),
-        prior(fresh(minute=9), state=ObservationState.DUPLICATE, name="obs2"),
+        prior(fresh(minute=9), state=DUPLICATE, name="obs2"),
         prior(replace(fresh("5.30", minute=25), measured_at=None), C, name="obs3"),
     ]
-    assert version(fresh(minute=9), chain, "last") == Duplicate("obs2")
+    assert version(fresh(minute=9, received=2), chain, "last") == Duplicate("obs2")
     assert version(fresh(minute=29), chain, "last") == Correction("obs3", C)
     assert version(fresh(), [replace(chain[1], fresh=fresh("5.30"))]) == First(F)
+
+
+def test_no_two_are_each_others_duplicate() -> None:
+    """What is judged again, since its order came, is no duplicate of its own resend; nothing vanishes that way."""
+    for state in (DUPLICATE, HELD, REJECTED):
+        for place in (HERE, None):
+            later = prior(fresh(minute=5, received=2, place=place), state=state)
+            assert version(fresh(minute=5), [later]) != Duplicate("obs1") or (state, place) == (HELD, HERE)
+    assert version(fresh(minute=5), [prior(fresh(minute=5), state=DUPLICATE)]) == First(F)
+    assert version(fresh(minute=5), [prior(fresh(minute=5, received=2))]) == Duplicate("obs1")
 
 
 def test_perhaps_an_older_one_again() -> None:

@@ -449,16 +449,15 @@ def test_noise_is_told_once_and_in_short() -> None:
     assert line.machine.deadline is None
 
 
-@pytest.mark.parametrize("byte", [b"E", b"\r", b"M", b"U", b"%", b"\x01", b"\x04"])
-def test_a_damaged_bit_that_makes_an_enquiry_earns_no_acknowledgement(byte: bytes) -> None:
-    """One bit turns these into ENQ; wherever that happens in a frame or behind it, it is not answered ACK."""
-    text = b"R|1|^^^^" + (byte if byte not in (b"\r", b"\x04") else b"E") + b"^1|1\r"
+def test_a_damaged_bit_that_makes_an_enquiry_earns_no_acknowledgement() -> None:
+    """One bit turns E, CR and others into ENQ; wherever that happens in a frame or behind it, it is not believed."""
+    text = b"R|1|^^^^E^1|1\r"
     good = frame(1, text)
     for at in range(len(good)):
         line = opened()
-        answers = line.feed(good[:at] + ENQ + good[at + 1 :]) + line.wait(5)
-        taken = line.texts == [text]
-        assert answers == (ACK if taken else NAK)
+        answers = line.feed(good[:at] + ENQ + good[at + 1 :]) + line.wait(12)
+        assert answers == (ACK if line.texts == [text] else NAK)
+        assert "Broken" not in line.names
 
 
 def test_a_damaged_line_end_that_makes_an_enquiry_does_not_restart() -> None:

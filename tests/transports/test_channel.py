@@ -26,4 +26,4 @@ def test_sparing_counts_what_it_leaves_out() -> None:
     now = 60.0
     sparing("a", peer="q")
     sparing("a", peer="r")
-    assert said == [("a", {"peer": "p"}), ("b", {}), ("a", {"peer": "q", "also": 99})]
+    assert said == [("a", {"peer": "p"}), ("b", {}), ("a", {"peer": "q", "suppressed": 99})]

@@ -19,6 +19,9 @@ def upgrade() -> None:
         sa.Column("because", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_audit_subject"), ["subject"], unique=False)
+
     op.create_table(
         "delivery",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -28,6 +31,13 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False, comment="sent as it stands"),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False, comment="waiting, settled, parked, shadow, skipped"),
+        sa.Column(
+            "held_back",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="1: waits behind a parked one of its lane",
+        ),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("refusals", sa.Integer(), server_default="0", nullable=False),
         sa.Column("answer", sa.Text(), server_default="", nullable=False, comment="the destination's last words"),
@@ -42,9 +52,12 @@ def upgrade() -> None:
             ["destination", "lane", "id"],
             unique=False,
             sqlite_where=sa.text("state IN ('waiting', 'parked')"),
+            postgresql_where=sa.text("state IN ('waiting', 'parked')"),
         )
         batch_op.create_index(
-            "ix_delivery_waiting", ["destination", "id"], unique=False, sqlite_where=sa.text("state = 'waiting'")
+            batch_op.f("ix_delivery_state_destination_held_back_id"),
+            ["state", "destination", "held_back", "id"],
+            unique=False,
         )
 
     op.create_table(
@@ -61,6 +74,7 @@ def upgrade() -> None:
         sa.Column("pid5", sa.Text(), server_default="", nullable=False),
         sa.Column("birth_date", sa.Text(), nullable=True),
         sa.Column("sex", sa.Text(), nullable=True),
+        sa.Column("patient_changed_at", sa.BigInteger(), nullable=True, comment="when the order got another patient; null: never"),
         sa.Column("ward", sa.Text(), server_default="", nullable=False),
         sa.Column("patient_class", sa.Text(), server_default="", nullable=False),
         sa.Column("specimen_type", sa.Text(), server_default="", nullable=False),
@@ -76,8 +90,10 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("lab_order", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_lab_order_patient_id"), ["patient_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_lab_order_placer"), ["placer"], unique=False)
         batch_op.create_index(batch_op.f("ix_lab_order_specimen"), ["specimen"], unique=False)
+        batch_op.create_index(batch_op.f("ix_lab_order_state"), ["state"], unique=False)
 
     op.create_table(
         "meta",
@@ -131,19 +147,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transmission")),
     )
     with op.batch_alter_table("transmission", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_transmission_instrument_sha256"), ["instrument", "sha256"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_transmission_part_key"),
             ["part_key"],
             unique=False,
             sqlite_where=sa.text("part_key IS NOT NULL"),
+            postgresql_where=sa.text("part_key IS NOT NULL"),
         )
-        batch_op.create_index(
-            "ix_transmission_waiting",
-            ["state", "id"],
-            unique=False,
-            sqlite_where=sa.text("state IN ('stored', 'parked', 'incomplete')"),
-        )
+        batch_op.create_index(batch_op.f("ix_transmission_state_id"), ["state", "id"], unique=False)
 
     op.create_table(
         "result",
@@ -227,6 +238,7 @@ def upgrade() -> None:
             ["state", "received_at"],
             unique=False,
             sqlite_where=sa.text("state IN ('waiting', 'held')"),
+            postgresql_where=sa.text("state IN ('waiting', 'held')"),
         )
         batch_op.create_index(
             batch_op.f("ix_observation_specimen_received_at"), ["specimen", "received_at"], unique=False

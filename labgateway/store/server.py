@@ -1,0 +1,52 @@
+"""PostgreSQL as we need it: a commit that is on disk when it returns, errors and what they mean."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+
+from labgateway.errors import StoreBusyError, StoreError
+from labgateway.store.writer import Backend
+
+OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c statement_timeout=0"
+"""Sent with each connection; ``check`` reads the one that matters back."""
+
+
+def check(connection: Connection) -> None:
+    """Raises StoreError when a commit would return before it is on disk."""
+    for name, good in (("synchronous_commit", ("on", "remote_apply")), ("fsync", ("on",))):
+        found = str(connection.execute(text(f"SHOW {name}")).scalar())
+        if found not in good:
+            raise StoreError(
+                f"The database server has {name} = {found}: it says that rows are stored before they are. "
+                f"Set {name} = on in postgresql.conf."
+            )
+
+
+def begin(connection: Connection) -> None:
+    """Begin; after a lost connection this makes a new one."""
+    connection.begin()
+
+
+def commit(connection: Connection) -> None:
+    """Commit. Raises StoreError when a job has ended the transaction."""
+    if not connection.in_transaction():
+        raise StoreError("the writer's transaction was ended by a job")
+    connection.commit()
+
+
+def rollback(connection: Connection) -> None:
+    """Undo everything since ``begin``."""
+    connection.rollback()
+
+
+def judge(error: BaseException) -> StoreError | None:
+    """A server may come back: busy, not broken, and the commit counts as not done. None: whoever caused it is to blame."""
+    if not isinstance(error, DBAPIError):
+        return None
+    if isinstance(error, IntegrityError | DataError | ProgrammingError | NotSupportedError):
+        return None
+    return StoreBusyError(type(error.orig or error).__name__)
+
+
+BACKEND = Backend(begin, commit, rollback, judge)

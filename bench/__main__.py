@@ -110,7 +110,7 @@ def load(server: Server, protocol: str, lines: int, seconds: float) -> dict[str,
         raise SystemExit(f"the load failed on {server.name}:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)
     found["cpu_us"] = 1e6 * (server.cpu_s() - before) / max(1, found["messages"])
-    found["acked_count"] = len(found.pop("acked"))
+    del found["acked"], found["ended"]
     return found
 
 

@@ -1,7 +1,8 @@
 """The analyzers: N connections that send session after session, stop and wait, and time each frame's answer.
 
-Run as a process of its own: ``python -m bench.load PROTOCOL PORT,PORT,... CONNECTIONS SECONDS FIRST``;
-prints one JSON object. FIRST is the first specimen number; each connection takes its own stripe.
+Run as a process of its own: ``python -m bench.load PROTOCOL PORT,PORT,... CONNECTIONS SECONDS FIRST [COUNT RATE]``;
+prints one JSON object. FIRST is the first specimen number; each connection takes its own stripe. COUNT: so many
+messages a connection. RATE: messages a second and connection, 0 as fast as the answers come.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import json
 import sys
 import time
 
-from bench.messages import oru, session
+from bench.messages import oru, session, specimen_id
 
 
 class Analyzer(asyncio.Protocol):
     """One analyzer on one connection. Frames wait for ACK; NAK or anything else counts as a fault."""
 
-    def __init__(self, protocol: str, numbers: range, until: float, done: asyncio.Future[None]) -> None:
+    def __init__(self, protocol: str, numbers: range, until: float, done: asyncio.Future[None], rate: float) -> None:
         self.numbers = iter(numbers)
         self.astm = protocol == "astm"
         self.until = until
@@ -26,6 +27,9 @@ class Analyzer(asyncio.Protocol):
         self.faults = 0
         self.waits: list[float] = []
         self.acked: list[int] = []
+        self.ended: dict[str, float] = {}
+        self.gap = 1 / rate if rate else 0.0
+        self.next_at = time.perf_counter()
         self.queue: list[bytes] = []
         self.at = 0
         self.number = 0
@@ -42,7 +46,11 @@ class Analyzer(asyncio.Protocol):
         if time.perf_counter() >= self.until:
             self.transport.close()
             return
-        self.number = next(self.numbers)
+        number = next(self.numbers, None)
+        if number is None:
+            self.transport.close()
+            return
+        self.number = number
         self.queue = session(self.number) if self.astm else [oru(self.number)]
         self.at = 0
         self.send()
@@ -68,7 +76,12 @@ class Analyzer(asyncio.Protocol):
         self.acked.append(self.number)
         if self.astm:
             self.transport.write(b"\x04")
-        self.next_message()
+        if self.gap:
+            self.ended[specimen_id(self.number)] = time.time()
+            self.next_at += self.gap
+            asyncio.get_running_loop().call_later(max(0.0, self.next_at - time.perf_counter()), self.next_message)
+        else:
+            self.next_message()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The slice is over, or the server has gone."""
@@ -76,7 +89,9 @@ class Analyzer(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run(protocol: str, ports: list[int], connections: int, seconds: float, first: int) -> dict[str, object]:
+async def run(
+    protocol: str, ports: list[int], connections: int, seconds: float, first: int, count: int = 20_000, rate: float = 0.0
+) -> dict[str, object]:
     """Load the ports for that long; connection n dials ports[n % len(ports)]."""
     loop = asyncio.get_running_loop()
     until = time.perf_counter() + seconds
@@ -84,7 +99,7 @@ async def run(protocol: str, ports: list[int], connections: int, seconds: float,
     ends: list[asyncio.Future[None]] = []
     for n in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        analyzer = Analyzer(protocol, range(first + n * 20_000, first + (n + 1) * 20_000), until, done)
+        analyzer = Analyzer(protocol, range(first + n * 20_000, first + n * 20_000 + count), until, done, rate)
         await loop.create_connection(lambda a=analyzer: a, "127.0.0.1", ports[n % len(ports)])
         analyzers.append(analyzer)
         ends.append(done)
@@ -100,13 +115,16 @@ async def run(protocol: str, ports: list[int], connections: int, seconds: float,
         "p50_ms": 1000 * waits[len(waits) // 2] if waits else None,
         "p99_ms": 1000 * waits[len(waits) * 99 // 100] if waits else None,
         "acked": [number for a in analyzers for number in a.acked],
+        "ended": {specimen: at for a in analyzers for specimen, at in a.ended.items()},
     }
 
 
 def main() -> None:
     """One slice."""
-    protocol, ports, connections, seconds, first = sys.argv[1:6]
-    found = asyncio.run(run(protocol, [int(p) for p in ports.split(",")], int(connections), float(seconds), int(first)))
+    protocol, ports, connections, seconds, first, *more = sys.argv[1:]
+    count, rate = (int(more[0]), float(more[1])) if more else (20_000, 0.0)
+    dialled = [int(port) for port in ports.split(",")]
+    found = asyncio.run(run(protocol, dialled, int(connections), float(seconds), int(first), count, rate))
     print(json.dumps(found))
 
 

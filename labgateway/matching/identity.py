@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal, get_args
 
 from labgateway.model import Order, Patient, Result
@@ -37,6 +38,7 @@ def says_nothing(text: str | None) -> bool:
     return _NOT_KNOWN.fullmatch(_bare(text)) is not None
 
 
+@lru_cache(maxsize=1024)
 def is_placeholder(specimen: str) -> bool:
     """True when a specimen id is no patient's: it says nothing, or it is a word such instruments fill in.
 
@@ -53,19 +55,23 @@ def differing(result: Result, patient: Patient) -> tuple[SecondId, ...]:
     agrees with every date within it. sex: M and F with their words; U and N say nothing. name: as
     ``name_parts``. Text that is no date or no known sex agrees only with the same text.
     """
+    return _differing(result.patient, result.patient_name, result.birth_date, result.sex, patient)
+
+
+@lru_cache(maxsize=1024)
+def _differing(
+    number: str | None, name: str | None, birth_date: str | None, sex: str | None, patient: Patient
+) -> tuple[SecondId, ...]:
+    """As ``differing``; all results of one specimen ask the same question."""
     found: list[SecondId] = []
-    if (
-        not says_nothing(result.patient)
-        and not says_nothing(patient.id)
-        and _strip(result.patient) != _strip(patient.id)
-    ):
+    if not says_nothing(number) and not says_nothing(patient.id) and _strip(number) != _strip(patient.id):
         found.append("patient")
-    if _dates_differ(result.birth_date, patient.birth_date):
+    if _dates_differ(birth_date, patient.birth_date):
         found.append("birth_date")
-    if _sexes_differ(result.sex, patient.sex):
+    if _sexes_differ(sex, patient.sex):
         found.append("sex")
-    ours = name_parts(result.patient_name)
-    theirs = [parts for name in (patient.pid5 or "").split("~") if (parts := name_parts(name))]
+    ours = name_parts(name)
+    theirs = [parts for one in (patient.pid5 or "").split("~") if (parts := name_parts(one))]
     if ours and theirs and ours not in theirs:
         found.append("name")
     return tuple(found)

@@ -21,6 +21,7 @@ What is held or waits is compared with what came before as well: the same words 
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -63,7 +64,7 @@ class Verdict:
 class Case:
     """One result and all that its verdict depends on.
 
-    orders: every order of this specimen id, cancelled ones too. priors: what was observed on this
+    orders: every order of this specimen id, cancelled ones too. priors: by EMR test, what was observed on this
     specimen before, in the order of receipt. received_at: UTC, when the result came. now: UTC.
     """
 
@@ -71,7 +72,7 @@ class Case:
     instrument: str
     mapping: Mapping | Problem
     orders: Sequence[Order]
-    priors: Sequence[versions.Prior]
+    priors: MappingOf[str, Sequence[versions.Prior]]
     policy: matching.Policy
     received_at: datetime
     now: datetime
@@ -107,17 +108,21 @@ def code_of(verdict: Verdict, result: Result) -> str:
 
 def fresh(case: Case, verdict: Verdict) -> versions.Fresh:
     """The result as versions compare it."""
+    return _fresh(case, code_of(verdict, case.result), verdict.value, verdict.unit, verdict.place)
+
+
+def _fresh(case: Case, code: str, value: str | None, unit: str, place: versions.Place | None) -> versions.Fresh:
     result = case.result
     return versions.Fresh(
         specimen=result.specimen or "",
-        code=code_of(verdict, result),
+        code=code,
         instrument=case.instrument,
-        value=verdict.value,
-        unit=verdict.unit,
+        value=value,
+        unit=unit,
         flags=result.flags,
         status=result.status,
         received_at=case.received_at,
-        place=verdict.place,
+        place=place,
         measured_text=result.measured_at_text,
         measured_at=result.measured_at,
         run=result.run or "",
@@ -127,15 +132,6 @@ def fresh(case: Case, verdict: Verdict) -> versions.Fresh:
 def _matched(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
     """From mapping on."""
     sure = mapped.targets[0] if len(mapped.targets) == 1 else None
-    verdict = Verdict(
-        ObservationState.HELD,
-        target=sure,
-        value=mapped.value,
-        unit=mapped.unit,
-        original_value=mapped.original_value,
-        original_unit=mapped.original_unit,
-    )
-    verdict = replace(verdict, letter=versions.letter_of(fresh(case, verdict)))
     candidate = matching.Candidate(
         result=case.result,
         targets=tuple(target.emr for target in mapped.targets),
@@ -143,44 +139,75 @@ def _matched(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
         instrument=case.instrument,
     )
     attribution = matching.attribute(candidate, case.orders, mapping.panels, case.policy, case.now)
+    order = beside = None
     match attribution:
-        case matching.Waits():
-            return _unless_repeated(case, replace(verdict, state=ObservationState.WAITING))
-        case matching.Held(problem=problem, order=order):
-            return _unless_repeated(case, replace(verdict, problem=problem, beside=order))
-        case matching.LeftOut():
-            return replace(verdict, state=ObservationState.LEFT_OUT)
-        case matching.Unordered(target=chosen):
-            placed = verdict
         case matching.Attached(order=order, target=chosen, beside=beside):
-            placed = replace(verdict, order=order, beside=beside)
+            pass
+        case matching.Unordered(target=chosen):
+            pass
+        case matching.LeftOut():
+            return _verdict(mapped, ObservationState.LEFT_OUT, sure)
+        case matching.Waits():
+            return _unless_repeated(case, _unplaced(case, mapped, ObservationState.WAITING, sure))
+        case matching.Held(problem=problem, order=order):
+            held = _unplaced(case, mapped, ObservationState.HELD, sure)
+            return _unless_repeated(case, replace(held, problem=problem, beside=order))
     target = next(target for target in mapped.targets if target.emr == chosen)
-    placed = replace(placed, target=target, place=versions.place_of(attribution, candidate))
-    return _versioned(case, mapped, placed)
+    return _versioned(case, mapped, target, order, beside, versions.place_of(attribution, candidate))
 
 
-def _versioned(case: Case, mapped: Mapped, placed: Verdict) -> Verdict:
-    """From versions on; placed has its target and its place."""
-    window_h = case.policy.window_h
-    match versions.version(fresh(case, placed), case.priors, mapped.rerun, window_h=window_h):
-        case versions.Duplicate(of=of):
-            return replace(placed, state=ObservationState.DUPLICATE, duplicate_of=of)
+def _versioned(
+    case: Case,
+    mapped: Mapped,
+    target: Target,
+    order: Order | None,
+    beside: Order | None,
+    place: versions.Place | None,
+) -> Verdict:
+    """From versions on."""
+    new = _fresh(case, target.emr, mapped.value, mapped.unit, place)
+    state, problem = ObservationState.HELD, None
+    letter, replaces, duplicate_of = versions.letter_of(new), None, None
+    priors = case.priors.get(target.emr, ())
+    match versions.version(new, priors, mapped.rerun, window_h=case.policy.window_h):
+        case versions.Duplicate(of=duplicate_of):
+            state = ObservationState.DUPLICATE
         case versions.Hold(problem=problem):
-            return replace(placed, problem=problem)
-        case versions.Correction(of=of, letter=letter):
-            placed = replace(placed, letter=letter, replaces=of)
+            pass
+        case versions.Correction(of=replaces, letter=letter):
+            pass
         case versions.First(letter=letter):
-            placed = replace(placed, letter=letter)
-    if mapped.hold is not None:
-        return replace(placed, problem=mapped.hold)
-    if case.manual:
-        return replace(placed, problem=Problem(Reason.MANUAL_RELEASE))
-    return replace(placed, state=ObservationState.RELEASED)
+            pass
+    if problem is None and state is ObservationState.HELD:
+        if mapped.hold is not None:
+            problem = mapped.hold
+        elif case.manual:
+            problem = Problem(Reason.MANUAL_RELEASE)
+        else:
+            state = ObservationState.RELEASED
+    return Verdict(
+        state, problem, target, mapped.value, mapped.unit, mapped.original_value, mapped.original_unit, letter, order,
+        beside, place, replaces, duplicate_of,
+    )  # fmt: skip
+
+
+def _verdict(mapped: Mapped, state: ObservationState, target: Target | None) -> Verdict:
+    return Verdict(
+        state, None, target, mapped.value, mapped.unit, mapped.original_value, mapped.original_unit,
+        ResultLetter.NO_RESULT if mapped.value is None else ResultLetter.FINAL,
+    )  # fmt: skip
+
+
+def _unplaced(case: Case, mapped: Mapped, state: ObservationState, target: Target | None) -> Verdict:
+    """A verdict on what has no place yet, with the letter that the analyzer's words ask for."""
+    verdict = _verdict(mapped, state, target)
+    return replace(verdict, letter=versions.letter_of(fresh(case, verdict)))
 
 
 def _unless_repeated(case: Case, verdict: Verdict) -> Verdict:
     """The same words again need not be decided again, wherever the first ones ended."""
-    match versions.version(fresh(case, verdict), case.priors, window_h=case.policy.window_h):
+    new = fresh(case, verdict)
+    match versions.version(new, case.priors.get(new.code, ()), window_h=case.policy.window_h):
         case versions.Duplicate(of=of):
             return replace(verdict, state=ObservationState.DUPLICATE, duplicate_of=of, problem=None)
         case _:

@@ -11,13 +11,15 @@ import secrets
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 
 def new_id() -> str:
     """A fresh id of 20 characters."""
-    number = (time.time_ns() // 1_000_000) << 50 | secrets.randbits(50)
-    out: list[str] = []
-    for _ in range(20):
-        out.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(out))
+    return _ten(time.time_ns() // 1_000_000) + _ten(secrets.randbits(50))
+
+
+def _ten(n: int) -> str:
+    """The lowest 50 bits in ten characters."""
+    p = _PAIRS
+    return p[n >> 40 & 1023] + p[n >> 30 & 1023] + p[n >> 20 & 1023] + p[n >> 10 & 1023] + p[n & 1023]

@@ -190,7 +190,7 @@ class _Judge:
         self._rules = rules
         self._now = now
         self._orders: dict[str, list[Order]] = {}
-        self._priors: dict[str, list[versions.Prior]] = {}
+        self._priors: dict[str, dict[str, list[versions.Prior]]] = {}
 
     def verdict(
         self,
@@ -207,17 +207,22 @@ class _Judge:
             self._orders[specimen] = orders.for_specimen(self._connection, specimen)
             policy = self._rules.policy
             since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
-            self._priors[specimen] = [
-                prior_of(one) for one in results.of_specimen(self._connection, specimen, since) if _is_prior(one)
-            ]
-        priors = self._priors.get(specimen, [])
+            known: dict[str, list[versions.Prior]] = {}
+            for one in results.of_specimen(self._connection, specimen, since):
+                if _is_prior(one) and one.id != leave:
+                    known.setdefault(one.code, []).append(prior_of(one))
+            self._priors[specimen] = known
+        priors = self._priors.get(specimen, {})
+        if leave:
+            for of_test in priors.values():
+                of_test[:] = [prior for prior in of_test if prior.id != leave]
         return decide(
             Case(
                 result=result,
                 instrument=instrument_name,
                 mapping=instrument.mapping,
                 orders=self._orders.get(specimen, []),
-                priors=[prior for prior in priors if prior.id != leave] if leave else priors,
+                priors=priors,
                 policy=self._rules.policy,
                 received_at=received_at,
                 now=self._now,
@@ -265,14 +270,8 @@ class _Judge:
             decided_at=self._now,
         )
         if result.specimen and verdict.state in _COUNTING:
-            priors = self._priors.setdefault(result.specimen, [])
-            prior = _prior_decided(decided, result)
-            for at, one in enumerate(priors):
-                if one.id == number:
-                    priors[at] = prior
-                    break
-            else:
-                priors.append(prior)
+            of_specimen = self._priors.setdefault(result.specimen, {})
+            of_specimen.setdefault(decided.code, []).append(_prior_decided(decided, result))
         return decided
 
 

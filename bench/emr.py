@@ -50,8 +50,7 @@ def lines(taken: list[tuple[float, bytes]]) -> list[str]:
                 rows.append(fields)
             elif fields[0] == "SPM":
                 specimen = fields[2].split("^")[0]
-        for fields in rows:
-            out.append(f"{specimen}\t{fields[3].split('^')[0]}\t{fields[5]}\t{fields[21]}\t{at:.6f}")
+        out += [f"{specimen}\t{f[3].split('^')[0]}\t{f[5]}\t{f[21]}\t{at:.6f}" for f in rows]
     return out
 
 
@@ -65,7 +64,7 @@ async def main() -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: print(len(taken), flush=True))
     await stop.wait()
-    Path(sys.argv[1]).write_text("\n".join(lines(taken)) + "\n")
+    await asyncio.to_thread(Path(sys.argv[1]).write_text, "\n".join(lines(taken)) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def configure(folder: Path, protocol: str, *, emr: int, orders: int | None, destinations: int = 1) -> tuple[Path, list[int]]:
+def configure(
+    folder: Path, protocol: str, *, emr: int, orders: int | None, destinations: int = 1
+) -> tuple[Path, list[int]]:
     """Write a site of 50 analyzers; returns the config and the lines' ports."""
     driver = folder / "drivers" / "bench_1"
     driver.mkdir(parents=True)
@@ -116,8 +118,7 @@ def _order(port: int, numbers: range) -> None:
             for n in batch:
                 emr.sendall(
                     b"\x0bMSH|^~\\&|HIS|||BENCH|20261122080000||OML^O21^OML_O21|O%d|P|2.5.1\rPID|1||P%d^^^B^MR\r"
-                    b"ORC|NW|%d\rOBR|1|%d||ALL^ALL^L\rSPM|1|%b\r\x1c\r"
-                    % (n, n, n, n, specimen_id(n).encode())
+                    b"ORC|NW|%d\rOBR|1|%d||ALL^ALL^L\rSPM|1|%b\r\x1c\r" % (n, n, n, n, specimen_id(n).encode())
                 )
             for _ in batch:
                 block = b""

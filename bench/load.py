@@ -90,7 +90,13 @@ class Analyzer(asyncio.Protocol):
 
 
 async def run(
-    protocol: str, ports: list[int], connections: int, seconds: float, first: int, count: int = 20_000, rate: float = 0.0
+    protocol: str,
+    ports: list[int],
+    connections: int,
+    seconds: float,
+    first: int,
+    count: int = 20_000,
+    rate: float = 0.0,
 ) -> dict[str, object]:
     """Load the ports for that long; connection n dials ports[n % len(ports)]."""
     loop = asyncio.get_running_loop()

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from labgateway.line.wiring import CallAt, Timer
 from labgateway.protocols import hl7, mllp
 from labgateway.protocols.astm_events import Closed, Frame, NotSent, NotSentWhy, Sent
 from labgateway.protocols.astm_frames import ENQ, EOT, MAX_TEXT, NAK, STX, frames
 from labgateway.protocols.astm_link import Link
 from labgateway.protocols.astm_rules import LinkRules
-from labgateway.transports.channel import Channel, OpenSession, Transport
+from labgateway.transports.channel import CallAt, Channel, OpenSession, Timer, Transport
 
 TRICKLE_S = 0.002
 ANSWER_S = 30.0

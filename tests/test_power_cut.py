@@ -18,7 +18,7 @@ import pytest
 
 from labgateway.store import journal
 from labgateway.store.engine import Store
-from tests.end_to_end.analyzer import Astm, Refused, frames_of
+from tests.end_to_end.analyzer import Astm, RefusedError, frames_of
 from tests.end_to_end.gateway import Gateway, free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -82,7 +82,7 @@ def run_until_dead(command: list[str], port: int, died: Callable[[], bool]) -> l
                 if analyzer is None:
                     analyzer = Astm(port, patience_s=5)
                 analyzer.session(frames_of(records(specimen)))
-            except (OSError, Refused):
+            except (OSError, RefusedError):
                 analyzer = None
                 time.sleep(0.05)
                 continue
@@ -116,7 +116,13 @@ def one_cut(folder: Path, prepared: Path, n: int, program: list[str]) -> tuple[l
         raws = [store.read_now(lambda c, i=i: journal.get(c, i)) for i in numbers]
     finally:
         store.close_now()
-    stored = [name for raw in raws if raw is not None for name in (f"K{k:05}" for k in range(MESSAGES)) if name.encode() in raw.raw]
+    stored = [
+        name
+        for raw in raws
+        if raw is not None
+        for name in (f"K{k:05}" for k in range(MESSAGES))
+        if name.encode() in raw.raw
+    ]
     return acknowledged, stored, died
 
 

@@ -85,9 +85,7 @@ def _paths(data: Any, path: KeyPath = ()) -> list[KeyPath]:
 _KEY = st.text(st.sampled_from("ab-_1"), min_size=1, max_size=3) | st.text("a #[]{}=.'\\\"ä", max_size=4).map(
     lambda t: '"' + t.replace("\\", "\\\\").replace('"', '\\"') + '"'
 )
-_TEXT_VALUE = st.sampled_from(
-    ['"#"', "'[x]'", '"""\n]\n"""', "'''\n=\n'''", '"\\""', "1", "true", "[]", "{}"]
-)
+_TEXT_VALUE = st.sampled_from(['"#"', "'[x]'", '"""\n]\n"""', "'''\n=\n'''", '"\\""', "1", "true", "[]", "{}"])
 _VALUE = st.recursive(
     _TEXT_VALUE,
     lambda v: (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -54,8 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"labgateway {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for _, module in COMMANDS:
-        if importlib.util.find_spec(f"labgateway.cli.{module}"):
-            importlib.import_module(f"labgateway.cli.{module}").add_parser(commands)
+        importlib.import_module(f"labgateway.cli.{module}").add_parser(commands)
     return parser
 
 

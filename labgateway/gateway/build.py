@@ -13,12 +13,14 @@ from labgateway.config import Config, Instrument, LineSection, MllpDestination, 
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
 from labgateway.delivery.oru import OruOptions, render
 from labgateway.delivery.sender import Destination
-from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
+from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments.driver import Library
 from labgateway.instruments.spec import Driver
 from labgateway.line.line import Protocol
+from labgateway.mapping.lint import lint
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
+from labgateway.mapping.table import settle
 from labgateway.matching.attribute import Policy
 from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
@@ -76,7 +78,7 @@ def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
     driver: Driver | Problem = drivers.find(one.driver) or Problem(Reason.DRIVER_BROKEN, one.driver)
     mapping: MappingFile | Problem
     try:
-        mapping = load_mapping(one.mapping)
+        mapping = settle(load_mapping(one.mapping), None if isinstance(driver, Problem) else declared(driver))
     except (ComplaintsError, OSError):
         mapping = Problem(Reason.MAPPING_BROKEN, one.mapping.name)
     return InstrumentRules(driver, mapping, manual=one.release == "manual")
@@ -138,3 +140,24 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
 def schedule(section: object) -> dict[str, Any]:
     """When a destination is tried again, as ``Sender`` takes it."""
     return {}
+
+
+def declared(driver: Driver) -> dict[str, tuple[str, ...]]:
+    """What the driver can send, code to units; empty where the site decides."""
+    return {} if driver.is_open else dict(driver.tests)
+
+
+def complaints(name: str, one: Instrument, drivers: Library, file: str) -> list[Complaint]:
+    """What is wrong with one instrument's driver and mapping; empty when it can run."""
+    driver = drivers.find(one.driver)
+    found: list[Complaint] = []
+    if driver is None and one.driver not in drivers.broken:
+        cure = "labgateway check --drivers lists them; a driver of your own lies in a folder of its name under [gateway] drivers."
+        found.append(Complaint(file, None, f"instrument.{name}.driver", f"there is no driver {one.driver}.", cure))
+    try:
+        mapping = load_mapping(one.mapping)
+    except ComplaintsError as error:
+        return found + error.complaints
+    if driver is not None:
+        found += lint(mapping, one.mapping.name, declared(driver), driver.name)
+    return found

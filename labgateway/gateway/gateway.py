@@ -350,9 +350,7 @@ class Gateway:
             source=name, timezone=self.config.gateway.timezone, specimen_id=section.specimen_id,
             patient_id=section.patient_id, patient_id_type=section.patient_id_type,
         )  # fmt: skip
-        job = take_orders(
-            data, peer=peer, rules=self.rules, reading=reading, now=self._utcnow(), control_id=new_id()
-        )
+        job = take_orders(data, peer=peer, rules=self.rules, reading=reading, now=self._utcnow(), control_id=new_id())
 
         def told(taken: Taken | None, error: BaseException | None) -> None:
             if error is not None or taken is None:
@@ -433,7 +431,9 @@ class Gateway:
         while True:
             await asyncio.sleep(_EXPIRE_S)
             try:
-                outcome = await self.store.submit(partial(take.expire, rules=self.rules, now=self._utcnow()), background=True)
+                outcome = await self.store.submit(
+                    partial(take.expire, rules=self.rules, now=self._utcnow()), background=True
+                )
             except StoreError as error:
                 self._say("not_expired", level="error", error=type(error).__name__)
                 continue

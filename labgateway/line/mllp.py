@@ -98,7 +98,9 @@ class MllpConversation:
                     self._answer(message, hl7.AckCode.REJECT, fault)
                 self._unfinished(head, f"longer than {limit} bytes; only its beginning is kept")
             case mllp.Junk(_, length, ended):
-                self._wiring.say("line.junk", instrument=self._wiring.name, bytes=length, why="no VT before it" if ended else "")
+                self._wiring.say(
+                    "line.junk", instrument=self._wiring.name, bytes=length, why="no VT before it" if ended else ""
+                )
 
     def _block(self, data: bytes) -> None:
         wiring = self._wiring

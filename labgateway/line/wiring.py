@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from labgateway.errors import StoreBrokenError, StoreError
 from labgateway.line.arrival import Arrival, Keep, Stats
-from labgateway.transports.channel import Say
+from labgateway.transports.channel import CallAt, Say, Timer
+
+__all__ = ["CallAt", "Timer", "Wiring"]
 
 RETRY_S = 5.0
 UNFINISHED = 16
-
-
-class Timer(Protocol):
-    """What ``call_at`` gives back."""
-
-    def cancel(self) -> object:
-        """It will not be called."""
-        ...
-
-
-CallAt = Callable[[float, Callable[[], None]], Timer]
 
 
 @dataclass(slots=True)

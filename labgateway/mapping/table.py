@@ -161,11 +161,11 @@ class _Reading:
         self.complaints.append(Complaint(self.name, line_of(self.index, where), key, what, cure))
 
     def mapping(self, data: dict[str, Any], version: str) -> Mapping:
-        for key in data:
+        for key, value in data.items():
             if key not in _TOP:
                 what = "is no key of a mapping file."
                 cure = unknown_key(key, _TOP)
-                if _is_table(data[key]) and "emr" in data[key]:
+                if _is_table(value) and "emr" in value:
                     cure = f"A test stands under [tests]: {key} = {{ ... }}."
                 self.complain((key,), what, cure)
         self.comma = self.yes_no(data, (), "decimal_comma", default=False)

@@ -155,8 +155,8 @@ class Receiver:
             self._break(Why.TIMEOUT)
         elif scanner.unfinished and now >= scanner.heard_at + QUIET_FRAME_S:
             self._alive_at = max(self._alive_at, scanner.heard_at) if scanner.in_block else self._alive_at
-            scanner.give_up()
-            self._reject(Fault.UNFINISHED)
+            if scanner.give_up():
+                self._reject(Fault.UNFINISHED)
         elif len(scanner) and now >= scanner.heard_at + SETTLE_S:
             scanner.settle()
             self._run(now)

@@ -89,17 +89,13 @@ def matches(data: bytes, sent: bytes) -> bool:
 
 
 def size(data: bytes | bytearray, end: int, rules: LinkRules) -> int:
-    """The length of a transmission with its checksum; 0 when bytes of that have not come yet.
+    """The length of a transmission with its checksum; 0 when that has not come yet. end: where its ETX or ETB stands.
 
-    end: where its ETX or ETB stands. What follows is not taken for a checksum where it is STX, EOT or ENQ.
+    Two bytes are the checksum whatever they are: a damaged digit is no sign of anything else.
     """
     if rules.checksums is Checksums.ABSENT:
         return end + 1
-    digits = data[end + 1 : end + 3]
-    for at, byte in enumerate(digits):
-        if byte in b"\x02\x04\x05":
-            return end + 1 + at
-    return end + 3 if len(digits) == 2 else 0
+    return end + 3 if len(data) >= end + 3 else 0
 
 
 def damage(raw: bytes, end: int, rules: LinkRules) -> Fault | None:

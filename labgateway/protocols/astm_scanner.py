@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from labgateway.protocols.astm_events import Noise
-from labgateway.protocols.astm_rules import Checksums, LinkRules, Numbers, size
+from labgateway.protocols.astm_rules import LinkRules, Numbers, size
 
 CALM_S = 1.0
 """After so long a silence, what came before has nothing to do with what comes next."""
@@ -28,6 +28,7 @@ _STX, _EOT, _ENQ, _LF, _CR = 0x02, 0x04, 0x05, 0x0A, 0x0D
 _ONE = 0x31
 _END = re.compile(rb"[\x03\x17]")
 _SIGN = re.compile(rb"[\x02\x03\x04\x05\x17]")
+_ANY = bytes(range(256))
 _FILL = re.compile(rb"[\x00\x04\x06\x0a\x0d\x15]")
 """Stray answers, EOT, line ends: common between frames and sessions, and no noise."""
 
@@ -103,7 +104,7 @@ class Scanner:
     def add(self, data: bytes, now: float) -> None:
         """Take bytes as they came."""
         if now - self.heard_at > CALM_S:
-            self._junk = self.muted = False
+            self._junk = False
             self._trailer = 0
         self.heard_at = now
         self._buffer += data
@@ -131,11 +132,14 @@ class Scanner:
         """So long nothing followed that a doubtful ENQ is one."""
         self._settled = True
 
-    def give_up(self) -> None:
-        """The block that has begun will not end."""
-        self._buffer.clear()
-        self._searched = 0
-        self._skipping = False
+    def give_up(self) -> bool:
+        """What has begun will not end. Whether it was a block at all: a damaged line end may look like its start."""
+        plausible = b"01234567" if self._rules.numbers is not Numbers.ABSENT else _ANY
+        second = self._buffer[1:2]
+        was_one = not self._buffer.startswith(b"\x02") or (bool(second) and second[0] in plausible)
+        self._forget()
+        self.muted = True
+        return was_one
 
     def put_back(self, data: bytes) -> None:
         """These bytes of a block are to be looked at again."""
@@ -144,9 +148,14 @@ class Scanner:
 
     def reset(self) -> None:
         """Forget all but the noise."""
-        self.give_up()
+        self._forget()
         self._trailer = 0
         self._junk = self.muted = False
+
+    def _forget(self) -> None:
+        self._buffer.clear()
+        self._searched = 0
+        self._skipping = False
 
     def take_noise(self) -> Noise | None:
         """What belonged to nothing since the last call."""
@@ -195,7 +204,7 @@ class Scanner:
         if match is None:
             self._searched = len(buffer)
             if self._searched > self._rules.max_frame_bytes:
-                self.give_up()
+                self._forget()
                 self._skipping = True
             return None, False
         self._searched = end = match.start()
@@ -203,7 +212,7 @@ class Scanner:
         if not length:
             return None, False
         self._searched = 0
-        return Found(Sign.BLOCK, self._cut(length, end), end), True
+        return Found(Sign.BLOCK, self._cut(length), end), True
 
     def _skip(self) -> tuple[Found | None, bool]:
         match = _END.search(self._buffer)
@@ -211,7 +220,7 @@ class Scanner:
         length = size(self._buffer, 0, self._rules) if match else 0
         if not length:
             return None, False
-        self._cut(length, 0)
+        self._cut(length)
         self._skipping = False
         return Found(Sign.TOO_LONG), True
 
@@ -222,7 +231,7 @@ class Scanner:
         length = size(self._buffer, 0, self._rules)
         if not length:
             return None, False
-        self._cut(length, 0)
+        self._cut(length)
         return Found(Sign.NO_START), True
 
     def _doubtful_enquiry(self, now: float, *, numbered: bool) -> tuple[Found | None, bool]:
@@ -239,12 +248,11 @@ class Scanner:
         self._junk = self.muted = False
         return Found(Sign.ENQUIRY)
 
-    def _cut(self, length: int, end: int) -> bytes:
-        """Take a block and expect its CR LF, unless that was read as the checksum or something cut that off."""
+    def _cut(self, length: int) -> bytes:
+        """Take a block and expect its CR LF, unless that was read as its checksum."""
         raw = bytes(self._buffer[:length])
         del self._buffer[:length]
-        whole = self._rules.checksums is Checksums.ABSENT or length == end + 3
-        self._trailer = {_CR: 1, _LF: 0}.get(raw[-1], 2) if whole else 0
+        self._trailer = {_CR: 1, _LF: 0}.get(raw[-1], 2)
         return raw
 
     def _drop_trailer(self) -> None:

@@ -1,12 +1,12 @@
 """One process from start to end: config, lock, store, gateway, signals, watchdog, reload.
 
-    start ── config cannot be used ──> exit 2, complaints on stderr
-      │  └── data folder in use, store refuses, port taken ──> exit 1, one clear line
-      v
-    ready (systemd READY=1) ── SIGHUP or a changed file ──> reload: the new config as a whole, or the old one stays
-      │                     └─ the store broke (fsync, I/O) ──> exit 74 at once; systemd starts a process that reads the disk again
-      v
-    SIGTERM, SIGINT ──> lines closed, what is in flight settled, store closed: within 5 s, exit 0
+start ── config cannot be used ──> exit 2, complaints on stderr
+  │  └── data folder in use, store refuses, port taken ──> exit 1, one clear line
+  v
+ready (systemd READY=1) ── SIGHUP or a changed file ──> reload: the new config as a whole, or the old one stays
+  │                     └─ the store broke (fsync, I/O) ──> exit 74 at once; systemd starts a process that reads the disk again
+  v
+SIGTERM, SIGINT ──> lines closed, what is in flight settled, store closed: within 5 s, exit 0
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
-import watchfiles
+from watchfiles import watch
 
 from labgateway import __version__
 from labgateway.config import Config, load
@@ -132,7 +133,9 @@ class _Service:
             except ComplaintsError as error:
                 # The old config stays as it is, as a whole.
                 for complaint in error.complaints:
-                    self.say("reload_refused", level="error", file=complaint.file, line=complaint.line, key=complaint.key)
+                    self.say(
+                        "reload_refused", level="error", file=complaint.file, line=complaint.line, key=complaint.key
+                    )
             except LabgatewayError as error:
                 self.say("reload_refused", level="error", why=str(error))
             else:
@@ -142,15 +145,16 @@ class _Service:
 
     async def _watch_files(self, gateway: Gateway) -> None:
         """A changed mapping or driver file is a reload too."""
-        while True:
-            folders = [folder for folder in gateway.watched() if folder.is_dir()]
-            if not folders:
-                await asyncio.sleep(_PULSE_S)
-                continue
-            async for changes in watchfiles.awatch(*folders, debounce=_SETTLE_MS, step=100, recursive=True):
-                if any(name.endswith(".toml") for _, name in changes):
+        end = threading.Event()
+        try:
+            while True:
+                folders = [folder for folder in gateway.watched() if folder.is_dir()]
+                if not folders:
+                    await asyncio.sleep(_PULSE_S)
+                elif await asyncio.to_thread(_changed, folders, end):
                     self.reload_wanted.set()
-                    break
+        finally:
+            end.set()
 
     async def _pulse(self, gateway: Gateway) -> None:
         """Tell the watchdog that loop and store are alive: a ping only after a round trip through both."""
@@ -160,3 +164,12 @@ class _Service:
             await gateway.beat()
             systemd.notify("WATCHDOG=1")
             await asyncio.sleep(max(0.1, every - (time.monotonic() - started)))
+
+
+def _changed(folders: list[Path], end: threading.Event) -> bool:
+    """Wait until a .toml file below the folders has changed and rests again (True), or a while has passed."""
+    for changes in watch(
+        *folders, debounce=_SETTLE_MS, step=100, stop_event=end, rust_timeout=2000, yield_on_timeout=True
+    ):
+        return any(name.endswith(".toml") for _, name in changes)
+    return False

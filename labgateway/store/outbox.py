@@ -36,9 +36,14 @@ class Owed:
 
 
 _ADD = Insert(delivery, "destination", "lane", "control_id", "body", "sha256", "state", "held_back", "created_at")
-_PARKED_OF_LANE = Statement(
-    f"SELECT 1 FROM delivery WHERE {DELIVERY_UNSETTLED} AND state = 'parked' "  # noqa: S608  # a constant
-    "AND destination = :destination AND lane = :lane LIMIT 1"
+# Neither names one state alone: the planner would then take the index by state and look at every lane.
+_LANE = Statement(
+    f"SELECT state FROM delivery WHERE {DELIVERY_UNSETTLED} "  # noqa: S608  # a constant
+    "AND destination = :destination AND lane = :lane"
+)
+_HOLD_BACK = Statement(
+    f"UPDATE delivery SET held_back = :held_back WHERE {DELIVERY_UNSETTLED} "  # noqa: S608  # a constant
+    "AND destination = :destination AND lane = :lane"
 )
 _LINK = Insert(delivery_observation, "delivery_id", "observation_id")
 
@@ -60,7 +65,7 @@ def add(
         (
             destination, lane, control_id, body, hashlib.sha256(body).hexdigest(),
             "shadow" if shadow else "waiting",
-            int(bool(_PARKED_OF_LANE.rows(connection, destination=destination, lane=lane))), to_us(now),
+            int(_is_parked(connection, destination, lane)), to_us(now),
         ),
     )  # fmt: skip
     _LINK.many(connection, [(number, one) for one in observation_ids])
@@ -111,10 +116,6 @@ _PARK = Statement(
 )
 _MOVE = Statement("UPDATE delivery SET state = :state, refusals = 0 WHERE id = :number AND state = 'parked'")
 _PLACE = Statement("SELECT destination, lane FROM delivery WHERE id = :number")
-_HOLD_BACK = Statement(
-    f"UPDATE delivery SET held_back = :held_back WHERE {DELIVERY_UNSETTLED} AND state = 'waiting' "  # noqa: S608
-    "AND destination = :destination AND lane = :lane"
-)
 
 
 def settle(connection: Connection, number: int, answer: str, now: datetime) -> None:
@@ -156,9 +157,13 @@ def _move(connection: Connection, number: int, state: str) -> str | None:
 def _lane_goes_on(connection: Connection, number: int) -> str:
     """A delivery is not parked any more: those behind it need not be held back, unless another one is parked too."""
     ((destination, lane),) = _PLACE.rows(connection, number=number)
-    if not _PARKED_OF_LANE.rows(connection, destination=destination, lane=lane):
+    if not _is_parked(connection, destination, lane):
         _HOLD_BACK.run(connection, destination=destination, lane=lane, held_back=0)
     return str(destination)
+
+
+def _is_parked(connection: Connection, destination: str, lane: str) -> bool:
+    return ("parked",) in [tuple(row) for row in _LANE.rows(connection, destination=destination, lane=lane)]
 
 
 def counts(connection: Connection) -> dict[str, dict[str, int]]:

@@ -75,6 +75,18 @@ class Transport(Protocol):
         ...
 
 
+class Timer(Protocol):
+    """What ``call_at`` gives back."""
+
+    def cancel(self) -> object:
+        """It will not be called."""
+        ...
+
+
+CallAt = Callable[[float, Callable[[], None]], Timer]
+"""As the event loop's: a time of the clock in use, and what to call then."""
+
+
 class Say(Protocol):
     """Writes one log line: the event's name and ids of our own. Never patient data."""
 

@@ -9,7 +9,7 @@ import time
 ENQ, ACK, NAK, EOT = b"\x05", b"\x06", b"\x15", b"\x04"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The host answered something else than ACK; the answer is the argument."""
 
 
@@ -38,10 +38,10 @@ class Astm:
         return self.socket.recv(1)
 
     def expect_ack(self) -> None:
-        """Raises Refused for any other answer."""
+        """Raises RefusedError for any other answer."""
         got = self.answer()
         if got != ACK:
-            raise Refused(got)
+            raise RefusedError(got)
 
     def session(self, frames: list[bytes]) -> None:
         """ENQ, each frame awaited, EOT. When it returns, the host has acknowledged every frame."""
@@ -73,7 +73,7 @@ class Hl7:
         while b"\x1c\r" not in self.buffer:
             got = self.socket.recv(65536)
             if not got:
-                raise Refused(b"closed")
+                raise RefusedError(b"closed")
             self.buffer += got
         block, _, self.buffer = self.buffer.partition(b"\x1c\r")
         return block.lstrip(b"\x0b").decode()

@@ -91,6 +91,7 @@ class Gateway:
         """Another labgateway command on the same config."""
         done = subprocess.run(
             [sys.executable, "-m", "labgateway", *args, "--config", str(self.config)],
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.delivery.emr import Emr, Fault
-from tests.end_to_end.analyzer import EOT, Astm, Hl7, Refused, frame, frames_of, wait_until
+from tests.end_to_end.analyzer import EOT, Astm, Hl7, RefusedError, frame, frames_of, wait_until
 from tests.end_to_end.gateway import Gateway, free_port
 
 MAPPING = """\
@@ -67,7 +67,9 @@ port = {emr.port}
         self.gateway = Gateway(folder, self.text)
 
 
-def xn(specimen: str, *, wbc: str = "5.21", hgb: str = "13.4", plt: str = "250", at: str = "20261122081500", born: str = "") -> list[str]:
+def xn(
+    specimen: str, *, wbc: str = "5.21", hgb: str = "13.4", plt: str = "250", at: str = "20261122081500", born: str = ""
+) -> list[str]:
     """One XN message, a record an item."""
     return [
         "H|\\^&|||    XN-1000^00-24^22723^^^^BD000001||||||||E1394-97",
@@ -81,18 +83,29 @@ def xn(specimen: str, *, wbc: str = "5.21", hgb: str = "13.4", plt: str = "250",
     ]
 
 
-def oml(specimen: str, *, placer: str = "P1", patient: str = "BN001", control: str = "NW", born: str = "19720815", number: int = 1) -> str:
+def oml(
+    specimen: str,
+    *,
+    placer: str = "P1",
+    patient: str = "BN001",
+    control: str = "NW",
+    born: str = "19720815",
+    number: int = 1,
+) -> str:
     """OML^O21 for a CBC."""
-    return "\r".join(
-        [
-            f"MSH|^~\\&|HIS|BV|LABGATEWAY|TEST|20261122080000||OML^O21^OML_O21|{specimen}{number}|P|2.5.1||||||UNICODE UTF-8",
-            f"PID|1||{patient}^^^BV^MR||NGUYỄN^VĂN AN||{born}|M",
-            "PV1|1|I|KHOA-NOI^101^A",
-            f"ORC|{control}|{placer}",
-            f"OBR|1|{placer}||CBC^Công thức máu^L",
-            f"SPM|1|{specimen}||BLD^Blood^HL70487",
-        ]
-    ) + "\r"
+    return (
+        "\r".join(
+            [
+                f"MSH|^~\\&|HIS|BV|LABGATEWAY|TEST|20261122080000||OML^O21^OML_O21|{specimen}{number}|P|2.5.1||||||UNICODE UTF-8",
+                f"PID|1||{patient}^^^BV^MR||NGUYỄN^VĂN AN||{born}|M",
+                "PV1|1|I|KHOA-NOI^101^A",
+                f"ORC|{control}|{placer}",
+                f"OBR|1|{placer}||CBC^Công thức máu^L",
+                f"SPM|1|{specimen}||BLD^Blood^HL70487",
+            ]
+        )
+        + "\r"
+    )
 
 
 def send_astm(port: int, *messages: list[str]) -> None:
@@ -179,9 +192,7 @@ async def test_nobody_gets_anothers_result(tmp_path: Path) -> None:
                 oml("S3003", placer="PC", control="CA", number=2),
             ):
                 assert "MSA|AA" in await asyncio.to_thread(send_hl7, site.orders, message)
-            await asyncio.to_thread(
-                send_astm, site.xn, xn("S3001", born="19990101"), xn("S3002"), xn("S3003"), xn("")
-            )
+            await asyncio.to_thread(send_astm, site.xn, xn("S3001", born="19990101"), xn("S3002"), xn("S3003"), xn(""))
             await states(gateway, held=13)
             reasons = {
                 (item["specimen"], item["reason"])
@@ -228,7 +239,9 @@ async def test_the_emr_is_away_and_comes_back(tmp_path: Path) -> None:
             await asyncio.to_thread(
                 wait_until, lambda: gateway.status()["deliveries"]["emr"].get("settled") == 10, what="ten settled"
             )
-            values = {one.specimen.split("^")[0]: one.value for one in emr.charts.values() if one.code.startswith("WBC")}
+            values = {
+                one.specimen.split("^")[0]: one.value for one in emr.charts.values() if one.code.startswith("WBC")
+            }
             assert values == {f"S5{n:03}": f"{n}.5" for n in range(10)}
             assert len(emr.charts) == 30
 
@@ -241,7 +254,9 @@ async def test_a_refusal_parks_with_the_emrs_words(tmp_path: Path) -> None:
         with site.gateway as gateway:
             await asyncio.to_thread(send_astm, site.xn, xn("S6001"), xn("S6002"))
             await asyncio.to_thread(
-                wait_until, lambda: gateway.status()["deliveries"]["emr"] == {"settled": 1, "parked": 1}, what="one parked"
+                wait_until,
+                lambda: gateway.status()["deliveries"]["emr"] == {"settled": 1, "parked": 1},
+                what="one parked",
             )
             (item,) = map(json.loads, gateway.run("parked", "--json").stdout.splitlines())
             assert item["reason"] == "REFUSED" and item["answer"]
@@ -257,7 +272,9 @@ async def test_a_duplicate_and_a_rerun(tmp_path: Path) -> None:
         site = Site(tmp_path, emr)
         with site.gateway as gateway:
             await asyncio.to_thread(send_hl7, site.orders, oml("S7001"))
-            await asyncio.to_thread(send_astm, site.xn, xn("S7001"), xn("S7001"), xn("S7001", wbc="9.99", at="20261122091500"))
+            await asyncio.to_thread(
+                send_astm, site.xn, xn("S7001"), xn("S7001"), xn("S7001", wbc="9.99", at="20261122091500")
+            )
             await states(gateway, released=3, held=1)
             assert len(emr.charts) == 3
             held = [json.loads(line) for line in gateway.run("parked", "--json").stdout.splitlines()]
@@ -285,7 +302,7 @@ async def test_broken_sessions_and_hostile_bytes(tmp_path: Path) -> None:
                 damaged = bytearray(frames[4])
                 damaged[8] ^= 1
                 analyzer.socket.sendall(bytes(damaged))
-                with pytest.raises(Refused):
+                with pytest.raises(RefusedError):
                     analyzer.expect_ack()
                 analyzer.close()
 
@@ -387,7 +404,9 @@ async def test_no_patient_data_in_the_log(tmp_path: Path) -> None:
         emr.fault = lambda _: Fault.AE
         with site.gateway as gateway:
             await asyncio.to_thread(send_hl7, site.orders, oml("ZZCANARY1"))
-            await asyncio.to_thread(send_astm, site.xn, xn("ZZCANARY1"), xn("ZZCANARY2"), ["H|\\^&|||ZZCANARY", "L|1|N"])
+            await asyncio.to_thread(
+                send_astm, site.xn, xn("ZZCANARY1"), xn("ZZCANARY2"), ["H|\\^&|||ZZCANARY", "L|1|N"]
+            )
             await states(gateway, released=3, waiting=3)
             await asyncio.to_thread(
                 wait_until, lambda: gateway.status()["deliveries"]["emr"].get("parked") == 1, what="the refusal"

@@ -102,9 +102,9 @@ def wires() -> st.SearchStrategy[bytes]:
     """Bytes of a line: whole sessions, good and bad frames, control characters, junk, in any order."""
     good = st.builds(lambda n, text, last: frame(n, text, last=last), st.integers(0, 8), texts(), st.booleans())
     bad = st.builds(
-        lambda whole, at, bit: whole[: at % len(whole)]
-        + bytes([whole[at % len(whole)] ^ 1 << bit])
-        + whole[at % len(whole) + 1 :],
+        lambda whole, at, bit: (
+            whole[: at % len(whole)] + bytes([whole[at % len(whole)] ^ 1 << bit]) + whole[at % len(whole) + 1 :]
+        ),
         good,
         st.integers(0, 100),
         st.integers(0, 7),

@@ -36,7 +36,9 @@ RULES = [
 
 
 @settings(max_examples=150, deadline=None)
-@given(wire=wires(), cuts=st.lists(st.integers(0, 2000)), rules=st.sampled_from(RULES), refused=st.sets(st.integers(0, 9)))
+@given(
+    wire=wires(), cuts=st.lists(st.integers(0, 2000)), rules=st.sampled_from(RULES), refused=st.sets(st.integers(0, 9))
+)
 def test_cutting_changes_nothing(wire: bytes, cuts: list[int], rules: LinkRules, refused: set[int]) -> None:
     """T2: the same bytes give the same events, answers and deadline, however they arrive."""
 
@@ -239,9 +241,11 @@ def test_every_state_with_every_kind_of_byte() -> None:
         return line.sent, " ".join(told), line.machine.state
 
     idle, open_, deciding = State.IDLE, State.OPEN, State.DECIDING
-    nothing = dict.fromkeys(["due", "damaged", "skipped", "junk", "ACK", "NAK", "EOT", "30 s", "accept", "refuse", "lost"])
+    nothing = dict.fromkeys(
+        ["due", "damaged", "skipped", "junk", "ACK", "NAK", "EOT", "30 s", "accept", "refuse", "lost"]
+    )
     expected: dict[State, dict[str, tuple[bytes, str, State]]] = {
-        idle: {"ENQ": (ACK, "Opened", open_)} | {what: (b"", "", idle) for what in nothing},
+        idle: {"ENQ": (ACK, "Opened", open_)} | dict.fromkeys(nothing, (b"", "", idle)),
         open_: {
             "ENQ": (ACK, "RESTARTED Opened", open_),
             "due": (b"", "Frame", deciding),
@@ -256,7 +260,7 @@ def test_every_state_with_every_kind_of_byte() -> None:
             "refuse": (b"", "", open_),
             "lost": (b"", "LOST", idle),
         },
-        deciding: {what: (b"", "", deciding) for what in [*nothing, "ENQ"]}
+        deciding: dict.fromkeys([*nothing, "ENQ"], (b"", "", deciding))
         | {"accept": (ACK, "", open_), "refuse": (NAK, "", open_), "lost": (b"", "LOST", idle)},
     }
     for state, moves in expected.items():

@@ -55,7 +55,7 @@ def test_libraries_are_heard_without_their_words(capsys: pytest.CaptureFixture[s
 
 def test_control_characters_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A line break or escape sequence in a value stays inside its JSON string."""
-    logs.sayer()("refused", peer="10.0.0.1\n{\"event\": \"ready\"}\x1b[2J")
+    logs.sayer()("refused", peer='10.0.0.1\n{"event": "ready"}\x1b[2J')
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert "\x1b" not in out

@@ -22,7 +22,10 @@ def test_the_unit_verifies(tmp_path: Path) -> None:
     program.chmod(0o755)
     (tmp_path / "labgateway.service").write_text(unit.replace("/opt/labgateway/bin/labgateway", str(program)))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "labgateway.service")], capture_output=True, text=True
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "labgateway.service")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "labgateway.service" not in done.stderr, done.stderr
@@ -33,6 +36,7 @@ def test_the_sandbox_stays_closed() -> None:
     """The exposure score stays at or below 1.5 of 10."""
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(UNITS / "labgateway.service")],
+        check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "SYSTEMD_COLORS": "0"},

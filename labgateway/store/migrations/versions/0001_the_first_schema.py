@@ -74,7 +74,12 @@ def upgrade() -> None:
         sa.Column("pid5", sa.Text(), server_default="", nullable=False),
         sa.Column("birth_date", sa.Text(), nullable=True),
         sa.Column("sex", sa.Text(), nullable=True),
-        sa.Column("patient_changed_at", sa.BigInteger(), nullable=True, comment="when the order got another patient; null: never"),
+        sa.Column(
+            "patient_changed_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when the order got another patient; null: never",
+        ),
         sa.Column("ward", sa.Text(), server_default="", nullable=False),
         sa.Column("patient_class", sa.Text(), server_default="", nullable=False),
         sa.Column("specimen_type", sa.Text(), server_default="", nullable=False),

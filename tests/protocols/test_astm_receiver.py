@@ -117,6 +117,7 @@ def test_nothing_is_acknowledged_before_accept(wire: bytes, cuts: list[int], see
         assert line.sent.count(ACK) == opens + len(accepted) + line.machine.repeats
 
 
+@settings(max_examples=25, deadline=None)
 @given(text=texts(), number=st.integers(0, 7), last=st.booleans())
 def test_a_damaged_byte_is_never_taken(text: bytes, number: int, last: bool) -> None:
     """T3: any one byte of a frame replaced by any other: refused or not heard, then taken right when it comes again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 
 import pytest
@@ -17,7 +18,7 @@ from tests.line_kit import ENQ, EOT, Journal, Tape, line, message
 from tests.test_line_hl7 import oru
 
 
-class Kept_:
+class AtOnce:
     """A journal that commits at once."""
 
     def __init__(self, error: StoreError | None = None) -> None:
@@ -34,7 +35,7 @@ class Kept_:
         return [arrival.data for arrival in self.arrivals if arrival.complete]
 
 
-def listening(journal: Kept_, protocol: str) -> Line:
+def listening(journal: AtOnce, protocol: str) -> Line:
     return Line(
         "xn1",
         protocol,  # type: ignore[arg-type]
@@ -47,7 +48,7 @@ def listening(journal: Kept_, protocol: str) -> Line:
 @pytest.mark.parametrize("protocol", ["astm", "hl7"])
 async def test_every_message_arrives_once_whatever_goes_wrong(protocol: str, fault: Fault | None) -> None:
     """Over real TCP, with each fault: every message is complete in the journal, none is there twice."""
-    journal = Kept_()
+    journal = AtOnce()
     gateway = listening(journal, protocol)
     await gateway.start()
     assert isinstance(gateway.transport, TcpListen)
@@ -69,7 +70,7 @@ async def test_every_message_arrives_once_whatever_goes_wrong(protocol: str, fau
 
 async def test_the_instrument_listens() -> None:
     """The other role: the gateway calls, the simulated instrument answers the call and sends."""
-    journal = Kept_()
+    journal = AtOnce()
     ports: list[TcpListen] = []
 
     def listen(opened: object) -> TcpListen:
@@ -77,8 +78,6 @@ async def test_the_instrument_listens() -> None:
         return ports[0]
 
     script = Script((message(1), message(2)), "astm", frame_bytes=50)
-    import asyncio
-
     task = asyncio.create_task(play(script, listen, timeout_s=20))
     while not ports or not ports[0].port:
         await asyncio.sleep(0.005)
@@ -92,7 +91,7 @@ async def test_the_instrument_listens() -> None:
 
 async def test_refusals_are_counted() -> None:
     """A host that refuses shows in the summary: NAKs, and a message that was offered again."""
-    journal = Kept_(StoreFullError("full"))
+    journal = AtOnce(StoreFullError("full"))
     gateway = listening(journal, "astm")
     await gateway.start()
     assert isinstance(gateway.transport, TcpListen)
@@ -149,9 +148,7 @@ def test_the_specimen_is_replaced_before_framing() -> None:
 
 async def test_the_command_plays_a_shipped_driver(capsys: pytest.CaptureFixture[str]) -> None:
     """`labgateway simulate sysmex_xn --to tcp://…` plays its captures with the specimen that was asked for."""
-    import asyncio
-
-    journal = Kept_()
+    journal = AtOnce()
     gateway = listening(journal, "astm")
     await gateway.start()
     assert isinstance(gateway.transport, TcpListen)

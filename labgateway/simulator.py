@@ -111,6 +111,7 @@ class Player:
         self._tries = 0
         self._faulty = script.fault is not None
         self._over = False
+        self._trickled_at = 0.0
 
     def open(self, channel: Channel) -> _Astm | _Hl7:
         """Play on this connection."""
@@ -122,6 +123,12 @@ class Player:
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call after so many seconds."""
         return self._call_at(self._clock() + seconds, call)
+
+    def trickle(self, channel: Channel, data: bytes) -> None:
+        """Send one byte at a time, behind what still trickles."""
+        for at in range(len(data)):
+            self._trickled_at = max(self._clock(), self._trickled_at + TRICKLE_S)
+            self._call_at(self._trickled_at, lambda at=at: channel.send(data[at : at + 1]))
 
     def now(self) -> float:
         """The clock that is used."""
@@ -253,7 +260,7 @@ class _Astm:
             elif player.fault(Fault.DUPLICATE):
                 self._repeat = data
         if script.fault is Fault.TRICKLE:
-            _trickle(player, self._channel, data)
+            player.trickle(self._channel, data)
         else:
             self._channel.send(data)
 
@@ -283,7 +290,7 @@ class _Hl7:
             self._channel.send(block[: len(block) // 2])
             self._channel.close()
         elif player.script.fault is Fault.TRICKLE:
-            _trickle(player, self._channel, block)
+            player.trickle(self._channel, block)
         else:
             self._channel.send(block * 2 if player.fault(Fault.DUPLICATE) else block)
 
@@ -339,11 +346,6 @@ async def play(
             return await over
     finally:
         await transport.stop()
-
-
-def _trickle(player: Player, channel: Channel, data: bytes) -> None:
-    for at in range(len(data)):
-        player.later(at * TRICKLE_S, lambda at=at: channel.send(data[at : at + 1]))
 
 
 def _call_in_loop(when: float, call: Callable[[], None]) -> Timer:

@@ -23,6 +23,8 @@ from labgateway.transports.connection import Connection, close_all, name_of, tun
 HANDSHAKE_S = 10.0
 DIAL_S = 10.0
 ACCEPT_AT_ONCE = 64
+BACKLOG = 512
+"""Enough for every instrument of a house to call in the moment after a switch came back."""
 ACCEPT_PAUSE_S = 1.0
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -338,7 +340,7 @@ def _listening(family: int, kind: int, proto: int, address: tuple[str | int, ...
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
         sock.bind(address)
-        sock.listen(128)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

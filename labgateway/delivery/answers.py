@@ -53,7 +53,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Refused for a reason that may pass. Counted: after ``schedule.REFUSALS`` it is parked."""
+    """Refused for a reason that may pass. Counted: after ``Schedule.refusals`` it is parked."""
 
     words: str
 

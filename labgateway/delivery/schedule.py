@@ -1,6 +1,6 @@
 """When to try again. Pure: randomness is handed in, time is the caller's.
 
-attempt      1      2      3      4       5        6, 7, ...
+attempt      1      2      3      4       5        6, 7, ...      by DESIGN 5.5
 at most      1 s    2 s    4 s    8 s     16 s     30 s
 at least     half of it: the jitter keeps many senders from coming back at the same moment
 """
@@ -8,19 +8,32 @@ at least     half of it: the jitter keeps many senders from coming back at the s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-FIRST_S = 1.0
-LONGEST_S = 30.0
-REFUSALS = 5
-"""A refusal that time may cure (AR; AE with ERR-3 206 or 207) is tried so often, then parked."""
 
-_DOUBLINGS = 5  # 2**5 > LONGEST_S / FIRST_S; caps the power, so that attempt 10**6 costs nothing
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """first_s: the longest first wait; it doubles up to longest_s, for ever.
+
+    refusals: a refusal that time may cure (AR; AE with ERR-3 206 or 207) is tried so often, then parked.
+    """
+
+    first_s: float = 1.0
+    longest_s: float = 30.0
+    refusals: int = 5
+
+    def wait_s(self, attempt: int, random: Callable[[], float]) -> float:
+        """Seconds to wait after a failed attempt.
+
+        attempt: how many have failed so far in a row, from 1. random: like ``random.random``, 0 <= x < 1.
+        """
+        doublings = min(max(attempt, 1) - 1, 32)  # attempt 10**6 costs nothing; 32 doublings outgrow any longest_s
+        return min(self.longest_s, self.first_s * 2.0**doublings) * (0.5 + 0.5 * random())
+
+
+AS_DESIGNED = Schedule()
 
 
 def next_try(attempt: int, random: Callable[[], float]) -> float:
-    """Seconds to wait after a failed attempt.
-
-    attempt: how many have failed so far in a row, from 1. random: like ``random.random``, 0 <= x < 1.
-    """
-    longest = min(LONGEST_S, FIRST_S * 2.0 ** min(max(attempt, 1) - 1, _DOUBLINGS))
-    return longest * (0.5 + 0.5 * random())
+    """``wait_s`` of the usual schedule."""
+    return AS_DESIGNED.wait_s(attempt, random)

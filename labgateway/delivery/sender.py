@@ -10,7 +10,7 @@ settlement is committed; so a correction never overtakes what it corrects. Other
 
     Accepted     settled
     Refused      parked: the lane stands still for a person; or, where time may cure it, tried
-                 ``schedule.REFUSALS`` times with growing waits, then parked
+                 ``Schedule.refusals`` times with growing waits, then parked
     Silent       the lane waits and is tried again, for ever; it may have arrived, so the same bytes go again
     Unreachable  nobody's fault: it stays first in the queue, for ever
 
@@ -34,7 +34,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
-from labgateway.delivery.schedule import REFUSALS, next_try
+from labgateway.delivery.schedule import AS_DESIGNED, Schedule
 from labgateway.errors import StoreError
 
 Done = Callable[[BaseException | None], None]
@@ -161,6 +161,7 @@ class Sender:
         shadow: bool = False,
         window: int = 64,
         gap_s: float = 0.0,
+        schedule: Schedule = AS_DESIGNED,
         say: Callable[..., None] = _mute,
         random: Callable[[], float] = _random.random,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -176,6 +177,7 @@ class Sender:
         self._shadow = shadow
         self._window = window
         self._gap_s = gap_s
+        self._schedule = schedule
         self._say = say
         self._random = random
         self._utcnow = utcnow
@@ -267,7 +269,7 @@ class Sender:
             got = await self._outbox.ready(self._window, tuple(self._in_hand))
         except StoreError:
             self._more = True
-            self._later(next_try(1, self._random), self._refill)
+            self._later(self._schedule.wait_s(1, self._random), self._refill)
             return
         finally:
             self._fetching = None
@@ -339,9 +341,9 @@ class Sender:
                 self._answered()
                 self._refused += 1
                 item.refusals += 1
-                if may_retry and item.refusals < REFUSALS:
+                if may_retry and item.refusals < self._schedule.refusals:
                     self._record(item, words, refused=True)
-                    self._later(next_try(item.refusals, self._random), lambda: self._again(item))
+                    self._later(self._schedule.wait_s(item.refusals, self._random), lambda: self._again(item))
                 else:
                     self._parked += 1
                     self._seldom("delivery_parked", delivery=item.delivery.id)
@@ -349,7 +351,7 @@ class Sender:
             case Silent(why):
                 item.silences += 1
                 self._record(item, why, refused=False)
-                self._later(next_try(item.silences, self._random), lambda: self._again(item))
+                self._later(self._schedule.wait_s(item.silences, self._random), lambda: self._again(item))
                 self._gone(why, probe)
             case Unreachable(why):
                 self._queue.appendleft(item)
@@ -376,7 +378,7 @@ class Sender:
             if error is None:
                 self._finished(item)
             elif self._running() is not None:
-                wait_s = next_try(failures + 1, self._random)
+                wait_s = self._schedule.wait_s(failures + 1, self._random)
                 self._later(wait_s, lambda: self._finish(item, words, how, failures + 1))
 
         try:
@@ -413,7 +415,7 @@ class Sender:
             return  # several connections failed at once: one outage, counted once
         self._why = why
         self._away += 1
-        wait_s = next_try(self._away, self._random)
+        wait_s = self._schedule.wait_s(self._away, self._random)
         self._probe_at = self._time() + wait_s
         self._later(wait_s, self._pump)
         self._away_said |= self._seldom("destination_away", why=why, attempts=self._away)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Delivery, Sender, State
 from tests.delivery.simulated import Attempt, MemoryOutbox, ScriptedDestination, now, simulate, utcnow
 
@@ -221,6 +222,17 @@ def test_a_refusal_that_may_pass_is_tried_five_times_then_parked() -> None:
     assert [round(b - a, 3) <= 2.0**n + 0.01 for n, (a, b) in enumerate(itertools.pairwise(tries))] == [True] * 4
     assert outbox.owed[1].retries == 4
     assert max(a.at for a in to.attempts if a.id > 1) < 0.1
+
+
+def test_a_site_may_ask_for_fewer_tries() -> None:
+    """The schedule is the destination's own: two tries, ten seconds apart at most."""
+    outbox, to = play(
+        ["A"],
+        lambda _: (0.0, Refused("locked", may_retry=True)),
+        schedule=Schedule(first_s=10.0, longest_s=10.0, refusals=2),
+    )
+    assert outbox.states() == {1: "parked"}
+    assert len(to.attempts) == 2 and 5 <= to.attempts[1].at - to.attempts[0].at <= 10.1
 
 
 def test_refusals_are_counted_over_a_restart() -> None:

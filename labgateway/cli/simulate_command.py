@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from labgateway import captures, simulator
 from labgateway.cli import decode_command
@@ -21,6 +21,7 @@ from labgateway.errors import ComplaintsError, LabgatewayError
 from labgateway.instruments import decode, recognise
 from labgateway.model import Kind
 from labgateway.transports.channel import OpenSession, Transport
+from labgateway.transports.serial import SerialPort
 from labgateway.transports.tcp import TcpConnect, TcpListen
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("driver", metavar="DRIVER", help="a driver's folder or name, or maker_model (sysmex_xn550)")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--to", metavar="URL", help="call the gateway: tcp://host:port")
+    where.add_argument("--to", metavar="URL", help="call the gateway: tcp://host:port or serial:/dev/ttyUSB0?baud=9600")
     where.add_argument("--listen", type=int, metavar="PORT", help="wait for the gateway's call on this port")
     parser.add_argument("--specimen", metavar="ID", help="put this specimen id into every message")
     parser.add_argument("--capture", metavar="NAME", help="only this capture, such as qc")
@@ -145,4 +146,7 @@ def _transport(args: argparse.Namespace) -> Callable[[OpenSession], Transport]:
     if url.scheme == "tcp" and url.hostname and url.port:
         host, port = url.hostname, url.port
         return lambda open_session: TcpConnect(host, port, open_session)
+    if url.scheme == "serial" and url.path.startswith("/"):
+        device, baud = url.path, int(parse_qs(url.query).get("baud", ["9600"])[0])
+        return lambda open_session: SerialPort(device, open_session, baud=baud)
     raise ValueError(f'--to "{args.to}" is no address; write tcp://host:port, such as tcp://127.0.0.1:5101')

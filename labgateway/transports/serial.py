@@ -94,11 +94,12 @@ class SerialPort:
         task, self._task = self._task, None
         if task is None:
             return
-        if self._line is not None:
-            self._line.close()
-            await asyncio.wait([self._line.gone], timeout=STOP_S)
-            self._line.end("labgateway closed the line")
         task.cancel()
+        line = self._line
+        if line is not None:
+            line.close()
+            await asyncio.wait([line.gone], timeout=STOP_S)
+            line.end("labgateway closed the line")
         await asyncio.gather(task, return_exceptions=True)
         self._trouble = "stopped"
 

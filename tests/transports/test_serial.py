@@ -199,10 +199,14 @@ async def test_a_message_at_real_line_speed(cable: Cable) -> None:
 async def test_the_simulator_plays_on_a_serial_line(cable: Cable) -> None:
     """Player on one pty, Line on the other: every message arrives, also when the cable is pulled in between."""
     journal = AtOnce()
-    gateway = Line("xn1", "astm", journal.keep, connect=lambda opened: SerialPort(str(cable.host), opened))
+    # The host opens a little earlier after the replug, else it misses the first ENQ and all wait 15 s.
+    gateway = Line(
+        "xn1", "astm", journal.keep, connect=lambda opened: SerialPort(str(cable.host), opened, random=lambda: 0.99)
+    )
     await gateway.start()
     script = Script(tuple(message(n) for n in range(40)), "astm")
-    task = asyncio.create_task(play(script, lambda opened: SerialPort(str(cable.instrument), opened), timeout_s=20))
+    instrument = str(cable.instrument)
+    task = asyncio.create_task(play(script, lambda o: SerialPort(instrument, o, random=lambda: 0.0), timeout_s=20))
     await until(lambda: len(journal.complete()) >= 2)
     await asyncio.to_thread(cable.unplug)
     await asyncio.sleep(0.1)
@@ -243,7 +247,8 @@ async def test_converters(scheme: str) -> None:
                 connection.sendall(data)
 
         port: Any = serial.serial_for_url("loop://", timeout=0.05)
-        manager = serial.rfc2217.PortManager(port, Telnet())
+        telnet: Any = Telnet()
+        manager = serial.rfc2217.PortManager(port, telnet)
         connection.settimeout(0.02)
         while True:
             try:

@@ -23,8 +23,8 @@ def good(data: bytes, _: Random) -> Sequence[tuple[float, bytes]]:
 
 
 def loses_and_garbles(data: bytes, random: Random) -> Sequence[tuple[float, bytes]]:
-    """Of ten transmissions one is lost, one misses a byte, one has a bit turned; pieces come with delays."""
-    fate = random.randrange(10)
+    """Of twenty transmissions one is lost, one misses a byte, one has a bit turned; pieces come with delays."""
+    fate = random.randrange(20)
     at = random.randrange(len(data))
     if fate == 0:
         return []

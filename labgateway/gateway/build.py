@@ -17,7 +17,7 @@ from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Probl
 from labgateway.instruments.driver import Library
 from labgateway.instruments.spec import Driver
 from labgateway.line.line import Protocol
-from labgateway.mapping.lint import lint
+from labgateway.mapping.lint import examine
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
 from labgateway.mapping.table import settle
@@ -143,8 +143,8 @@ def schedule(section: object) -> dict[str, Any]:
 
 
 def declared(driver: Driver) -> dict[str, tuple[str, ...]]:
-    """What the driver can send, code to units; empty where the site decides."""
-    return {} if driver.is_open else dict(driver.tests)
+    """The codes that the driver declares, each with its units: all it can send, unless it leaves codes open."""
+    return dict(driver.tests)
 
 
 def complaints(name: str, one: Instrument, drivers: Library, file: str) -> list[Complaint]:
@@ -154,10 +154,6 @@ def complaints(name: str, one: Instrument, drivers: Library, file: str) -> list[
     if driver is None and one.driver not in drivers.broken:
         cure = "labgateway check --drivers lists them; a driver of your own lies in a folder of its name under [gateway] drivers."
         found.append(Complaint(file, None, f"instrument.{name}.driver", f"there is no driver {one.driver}.", cure))
-    try:
-        mapping = load_mapping(one.mapping)
-    except ComplaintsError as error:
-        return found + error.complaints
-    if driver is not None:
-        found += lint(mapping, one.mapping.name, declared(driver), driver.name)
-    return found
+    if driver is None:
+        return found + examine(one.mapping, None)
+    return found + examine(one.mapping, declared(driver), driver.name, open_codes=driver.is_open)

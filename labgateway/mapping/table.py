@@ -14,7 +14,7 @@ import hashlib
 import os
 import tomllib
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
@@ -138,7 +138,8 @@ def _number(value: object) -> Decimal | None:
     if not number.is_finite() or abs(number.adjusted()) > 30:
         return None
     whole = number.to_integral_value()
-    return Decimal(int(whole)) if whole == number else number.normalize()
+    exact = Context(prec=len(number.as_tuple().digits))
+    return Decimal(int(whole)) if whole == number else number.normalize(exact)
 
 
 def unknown_key(key: str, known: tuple[str, ...]) -> str:

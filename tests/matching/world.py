@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from labgateway.errors import Problem
@@ -85,6 +86,7 @@ class Sent:
     tube: Tube
     tube_of_order: Tube | None
     patient: Patient | None
+    received_at: datetime
 
 
 @dataclass
@@ -240,5 +242,6 @@ class World:
                 observation.tube,
                 None if order is None else self.tube_of[order.id],
                 answer.patient if isinstance(answer, Attached) else None,
+                observation.candidate.received_at,
             )
         )

@@ -2,6 +2,7 @@
 
     Store.open ──> lock ──> settings read back ──> migrations ──> writer thread
     submit     ──> a job in the writer's next transaction; its future resolves after the commit
+                   (checkpoint.py brings what is committed from the WAL into the database, beside the writer)
     read       ──> a job on a read-only connection of its own, in a thread
 
 The command line opens with readonly=True beside a running gateway; a second writer on the same data is refused.
@@ -24,6 +25,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from labgateway.errors import StoreBrokenError, StoreError
 from labgateway.store import migrate, server, sqlite
+from labgateway.store.checkpoint import Checkpointer
 from labgateway.store.writer import Backend, Done, Writer
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ class Store:
         backend: Backend,
         on_broken: Callable[[StoreBrokenError], None],
         lock: int | None,
+        connect: Callable[[], Any] | None = None,
     ) -> None:
         self._engine = engine
         self._readers = readers
@@ -55,6 +58,7 @@ class Store:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._closed = False
         self._writer = Writer(engine, backend, on_broken) if engine is not None else None
+        self._checkpointer = Checkpointer(connect, self._writer, backend.judge) if self._writer and connect else None
 
     @classmethod
     def open(
@@ -108,9 +112,8 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = _take_lock(path.parent / LOCK_NAME)
             _create(path)
-            engine = create_engine(
-                "sqlite+pysqlite://", module=module, creator=connecting("rw", sqlite.prepare), poolclass=NullPool
-            )
+            connect = connecting("rw", sqlite.prepare)
+            engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool)
             event.listen(engine, "begin", sqlite.begin_unless_begun)
             migrate.upgrade(engine, lambda old: _back_up(engine, path, old))
             _sync_folder(path.parent)
@@ -120,7 +123,7 @@ class Store:
         except BaseException:
             _let_go(lock)
             raise
-        return cls(engine, readers, sqlite.BACKEND, on_broken, lock)
+        return cls(engine, readers, sqlite.BACKEND, on_broken, lock, connect)
 
     @classmethod
     def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
@@ -210,6 +213,8 @@ class Store:
 
     async def close(self) -> None:
         """Write what is queued, then let go of everything."""
+        if self._checkpointer is not None:
+            await asyncio.to_thread(self._checkpointer.close)
         if self._writer is not None:
             await self._writer.close()
         self.close_now()

@@ -21,14 +21,16 @@ PRAGMAS: tuple[tuple[str, str, str], ...] = (
     ("synchronous", "FULL", "2"),
     ("foreign_keys", "ON", "1"),
     ("busy_timeout", "5000", "5000"),
-    ("wal_autocheckpoint", "1000", "1000"),
+    ("wal_autocheckpoint", "16384", "16384"),
     ("journal_size_limit", "67108864", "67108864"),
     ("mmap_size", "0", "0"),
     ("temp_store", "MEMORY", "2"),
     ("cell_size_check", "ON", "1"),
     ("trusted_schema", "OFF", "0"),
 )
-"""Name, what we set, what must come back. synchronous=FULL: each commit is on disk when it returns."""
+"""Name, what we set, what must come back. synchronous=FULL: each commit is on disk when it returns.
+wal_autocheckpoint: only the net below checkpoint.py, which does it much earlier.
+"""
 
 READER_PRAGMAS: tuple[tuple[str, str, str], ...] = (
     ("busy_timeout", "5000", "5000"),

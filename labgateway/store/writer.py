@@ -75,6 +75,9 @@ class Writer:
         self._yields = False  # the batch in hand is of the background
         self._closing = False
         self._told = False
+        self._between: deque[Callable[[Connection], None]] = deque()
+        self.commits = 0
+        """How many transactions have been committed."""
         self.broken: StoreBrokenError | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -93,6 +96,16 @@ class Writer:
         if self.broken is not None:
             self._loop.call_soon(self._tell_broken)
         self._loop.call_soon(done, None, self.broken or StoreError("the store is closed"))
+
+    def between(self, what: Callable[[Connection], None]) -> None:
+        """Call what in the thread, outside any transaction, soon. It must not raise. From any thread."""
+        with self._lock:
+            self._between.append(what)
+            self._lock.notify()
+
+    def give_up(self, error: StoreBrokenError) -> None:
+        """Somebody else saw the disk fail: nothing succeeds after this. From any thread."""
+        self._break(error)
 
     @property
     def queued(self) -> int:
@@ -120,8 +133,11 @@ class Writer:
         try:
             connection = self._engine.connect()
             while (batch := self._next()) is not None:
-                self._batch(connection, batch)
-                self._call(_tell_all, batch)
+                if batch:
+                    self._batch(connection, batch)
+                    self._call(_tell_all, batch)
+                while self._between and self.broken is None:
+                    self._between.popleft()(connection)
         except BaseException as error:  # a thread that ends unseen would leave everyone waiting
             self._break(StoreBrokenError(type(error).__name__))
         while batch is not None:
@@ -136,12 +152,14 @@ class Writer:
                 return
 
     def _next(self) -> list[_Item] | None:
-        """The jobs of the next transaction; None when the store is closed and nothing is left."""
+        """The jobs of the next transaction, maybe none; None when the store is closed and nothing is left."""
         with self._lock:
             while not (self._front or self._back):
                 self._in_a_row = 0
                 if self._closing:
                     return None
+                if self._between and self.broken is None:
+                    return []
                 self._lock.wait()
             if self._front and not (self._back and self._in_a_row >= FAIR):
                 self._in_a_row += 1
@@ -198,6 +216,7 @@ class Writer:
                     del batch[at + 1 :]
                     break
             backend.commit(connection)
+            self.commits += 1
         except BaseException as error:  # whatever a job raises belongs to who submitted it
             try:
                 backend.rollback(connection)

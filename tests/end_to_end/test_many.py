@@ -16,7 +16,15 @@ from tests.delivery.emr import Emr
 from tests.end_to_end.analyzer import Astm, Hl7, frames_of, wait_until
 from tests.end_to_end.gateway import Gateway, free_port
 
-FIRST = ("sysmex_xn", "sysmex_xp", "roche_cobas_classic", "cepheid_genexpert", "horiba_yumizen", "mindray_bc", "biosystems_ba400")
+FIRST = (
+    "sysmex_xn",
+    "sysmex_xp",
+    "roche_cobas_classic",
+    "cepheid_genexpert",
+    "horiba_yumizen",
+    "mindray_bc",
+    "biosystems_ba400",
+)
 HERE = Path(__file__).parents[2]
 REFERENCE = HERE.parent / "shared" / "captures"
 OF_DRIVER = {

@@ -28,7 +28,13 @@ NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
 def keep(connection: Connection, raw: bytes = b"H|\\^&\rL|1|N\r", **more: object) -> int:
     return journal.append(
-        connection, instrument="xn1", protocol="astm", peer="", received_at=NOW, raw=raw, **more  # type: ignore[arg-type]
+        connection,
+        instrument="xn1",
+        protocol="astm",
+        peer="",
+        received_at=NOW,
+        raw=raw,
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -178,12 +184,14 @@ async def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/l.db")
     try:
         said = Result(
-            Kind.CONTROL, "S1", "WBC", "<0.10", "10*9/L", flags=("L", "A"), comments=("một", "hai"),
-            measured_at=datetime(2026, 11, 22, 8, 15), measured_at_text="20261122081500", where="R1", lot="L9", level="2",
+            Kind.CONTROL, "S1", "WBC", "<0.10", "10*9/L", flags=("L", "A"), comments=("một", "hai"), lot="L9", level="2",
+            measured_at=datetime.fromisoformat("2026-11-22T08:15:00"), measured_at_text="20261122081500", where="R1",
         )  # fmt: skip
         number = await store.submit(keep)
         await store.submit(lambda c: results.add_results(c, number, [said]))
-        row = await store.read(lambda c: c.exec_driver_sql("SELECT kind, specimen, code, value, unit, more FROM result").one())
+        row = await store.read(
+            lambda c: c.exec_driver_sql("SELECT kind, specimen, code, value, unit, more FROM result").one()
+        )
         assert results.unpack(*row) == said
     finally:
         await store.close()

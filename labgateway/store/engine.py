@@ -213,15 +213,15 @@ class Store:
 
     async def close(self) -> None:
         """Write what is queued, then let go of everything."""
-        if self._checkpointer is not None:
-            await asyncio.to_thread(self._checkpointer.close)
-        if self._writer is not None:
-            await self._writer.close()
-        self.close_now()
+        await asyncio.to_thread(self.close_now)
 
     def close_now(self) -> None:
-        """Let go of connections and lock."""
+        """The same, blocking: where no loop runs."""
         self._closed = True
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._readers.dispose()
         if self._engine is not None:

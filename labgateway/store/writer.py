@@ -61,7 +61,7 @@ class _Item:
 
 
 class Writer:
-    """The thread. ``submit`` and ``close`` are called in one event loop."""
+    """The thread. ``submit`` is called in one event loop."""
 
     def __init__(self, engine: Engine, backend: Backend, on_broken: Callable[[StoreBrokenError], None]) -> None:
         self._engine = engine
@@ -112,12 +112,12 @@ class Writer:
         """Jobs that have not begun."""
         return len(self._front) + len(self._back)
 
-    async def close(self) -> None:
-        """Run what is queued, then end the thread."""
+    def close(self) -> None:
+        """Run what is queued, then end the thread; blocks until then. May be repeated."""
         with self._lock:
             self._closing = True
             self._lock.notify()
-        await asyncio.to_thread(self._thread.join)
+        self._thread.join()
 
     def _tell_broken(self) -> None:
         """In the loop, once in the life of a writer."""

@@ -95,8 +95,10 @@ def read(text: str) -> Unit | None:
     tens = 0
     kinds: Counter[str] = Counter()
     for number, part in enumerate(text.split("/")):
-        if number == 0 and not part and "/" in text:
-            continue
+        if not part:
+            if number == 0 and "/" in text:
+                continue
+            return None
         found = _part(part)
         if found is None:
             return None

@@ -190,7 +190,7 @@ async def test_a_message_at_real_line_speed(cable: Cable) -> None:
         os.write(fd, b"\x04")
         return answered
 
-    assert await asyncio.wait_for(asyncio.to_thread(sender), 10) == len(frames)
+    assert await asyncio.wait_for(asyncio.to_thread(sender), 60) == len(frames)
     await gateway.stop()
     assert journal.complete() == [b"".join(frames[1:])]
     os.close(fd)

@@ -178,17 +178,19 @@ def version(
     rerun: Literal["hold", "last"] = "hold",
     *,
     window_h: float = 72,
+    wait_h: float = 240,
 ) -> Version:
     """The answer of the table above.
 
     priors: every other observation of new's specimen and test, in whatever state, the retractions (W, D) too: those
     that went out in the order in which they did, which is that of receipt unless a person released
-    an older one later; others are passed over. rerun: the mapping line's word. window_h: how long
-    a specimen id stands for one tube where no order says so.
+    an older one later; others are passed over. rerun: the mapping line's word. window_h, wait_h: the site's; two
+    results of one order were received at most both of them apart, so what lies further back is an earlier use of
+    the order's number. window_h alone: how long a specimen id stands for one tube where no order says so.
     """
     if new.status not in _LETTER:
         return Hold(Problem(Reason.STATUS_UNKNOWN))
-    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h))]
+    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h), timedelta(hours=wait_h))]
     for prior in counting:
         if (
             prior.letter not in RETRACTED
@@ -213,14 +215,14 @@ def version(
     return answer
 
 
-def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72) -> Version:
+def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72, wait_h: float = 240) -> Version:
     """How a held result goes out that a person releases: what version has the person made of it?
 
     new: with the place that the person gave it. The person has decided which value is right: it becomes
     C behind a final value, D where that value is withdrawn for nothing. Behind W or D it is a first word
     again: what was retracted stays retracted, and the order may still be answered.
     """
-    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h))]
+    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h), timedelta(hours=wait_h))]
     live = [p for p in counting if p.state in _LIVE and new.place is not None and p.fresh.place == new.place]
     letter = letter_of(new)
     if not live or live[-1].letter in RETRACTED:
@@ -240,18 +242,19 @@ def retract(prior: Prior, letter: Literal[ResultLetter.WRONG, ResultLetter.DELET
     return Correction(prior.id, letter)
 
 
-def _counts(prior: Prior, new: Fresh, window: timedelta) -> bool:
+def _counts(prior: Prior, new: Fresh, window: timedelta, wait: timedelta) -> bool:
     """True for the observations that have a say: same specimen and test, a place that may be the same one."""
     old = prior.fresh
     if (old.specimen, old.code) != (new.specimen, new.code):
         return False
     if prior.state in (ObservationState.LEFT_OUT, ObservationState.CONTROL):
         return False
+    apart = abs(new.received_at - old.received_at)
     if old.place is not None and new.place is not None and old.place.order is not None:
-        return old.place.order == new.place.order
+        return old.place.order == new.place.order and apart <= window + wait
     if old.place is not None and old.place != new.place:
         return False
-    return abs(new.received_at - old.received_at) <= window
+    return apart <= window
 
 
 def _unsettled(

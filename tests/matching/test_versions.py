@@ -326,6 +326,18 @@ def test_an_order_that_was_moved() -> None:
     assert by_hand(moved, [prior(fresh(minute=5))]) == First(F)
 
 
+def test_an_order_number_that_is_used_again() -> None:
+    """P6: what one order was told longer ago than any result may wait was told to an earlier use of its number."""
+    for state in (RELEASED, HELD, REJECTED):
+        for place in (HERE, Place(1, "1002")):
+            before = [prior(fresh("Negative", minute=5, place=place), state=state)]
+            assert isinstance(version(fresh("Negative", received=313), before), Duplicate | Hold)
+            assert version(fresh("Negative", received=313.1), before) == First(F)
+            assert version(fresh("Negative", received=26), before, window_h=20, wait_h=4) == First(F)
+    assert isinstance(by_hand(fresh("5.30", received=313), [prior(fresh())]), Correction)
+    assert by_hand(fresh("5.30", received=313.1), [prior(fresh())]) == First(F)
+
+
 def test_while_the_place_is_not_known() -> None:
     """Without a place only a proven resend of another one without a place is told; all else is judged again later."""
     waiting = [prior(fresh(minute=5, place=None), state=WAITING)]

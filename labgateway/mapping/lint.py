@@ -190,6 +190,9 @@ class _Look:
 
     def panels(self, lines: list[Line], elsewhere: Set[str]) -> Iterator[Complaint]:
         known = {emr for line in lines for emr in line.emr}
+        # What a line that could not be read answers is not known; its own complaint comes first.
+        unread = {str(path[1]) for path in self.mapping.index if len(path) == 2 and path[0] == "tests"}
+        known |= unread - self.mapping.tests.keys()
         for panel, members in self.mapping.panels.items():
             for member in members:
                 if member not in known and member not in elsewhere:

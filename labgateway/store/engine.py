@@ -44,20 +44,19 @@ class Store:
 
     def __init__(
         self,
-        engine: Engine | None,
+        connection: Connection | None,
         readers: Engine,
         backend: Backend,
         on_broken: Callable[[StoreBrokenError], None],
         lock: int | None,
         connect: Callable[[], Any] | None = None,
     ) -> None:
-        self._engine = engine
         self._readers = readers
         self._backend = backend
         self._lock = lock
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._closed = False
-        self._writer = Writer(engine, backend, on_broken) if engine is not None else None
+        self._writer = Writer(connection, backend, on_broken) if connection is not None else None
         self._checkpointer = Checkpointer(connect, self._writer, backend.judge) if self._writer and connect else None
 
     @classmethod
@@ -116,14 +115,15 @@ class Store:
             engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool)
             event.listen(engine, "begin", sqlite.begin_unless_begun)
             migrate.upgrade(engine, lambda old: _back_up(engine, path, old))
-            _sync_folder(path.parent)
+            connection = engine.connect()
+            _make_wal(connection, path.parent)
         except (SQLAlchemyError, OSError, module.Error) as error:
             _let_go(lock)
             raise StoreError(f"The store at {path} cannot be opened: {_words(error, sqlite.BACKEND)}") from error
         except BaseException:
             _let_go(lock)
             raise
-        return cls(engine, readers, sqlite.BACKEND, on_broken, lock, connect)
+        return cls(connection, readers, sqlite.BACKEND, on_broken, lock, connect)
 
     @classmethod
     def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
@@ -136,12 +136,13 @@ class Store:
             with engine.connect() as connection:
                 server.check(connection)
             migrate.upgrade(engine, lambda _: None)
+            connection = engine.connect()
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(
                 f"The database server cannot be used ({type(error).__name__}). Check [store] url, and that the extra "
                 "is installed: pip install 'labgateway[postgresql]'"
             ) from error
-        return cls(engine, readers, server.BACKEND, on_broken, None)
+        return cls(connection, readers, server.BACKEND, on_broken, None)
 
     @classmethod
     def _readable(cls, readers: Engine, backend: Backend, where: str) -> Store:
@@ -224,8 +225,6 @@ class Store:
             self._writer.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._readers.dispose()
-        if self._engine is not None:
-            self._engine.dispose()
         _let_go(self._lock)
         self._lock = None
 
@@ -266,6 +265,16 @@ def _let_go(lock: int | None) -> None:
 def _create(path: Path) -> None:
     """An empty file that only our user may read; SQLite gives its -wal and -shm the same mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _make_wal(connection: Connection, folder: Path) -> None:
+    """Have the WAL created, and its name on disk, before anything is written to it.
+
+    SQLite syncs the folder too, with the WAL's first sync, but takes no notice when that fails.
+    """
+    sqlite.begin(connection)
+    sqlite.rollback(connection)
+    _sync_folder(folder)
 
 
 def _back_up(engine: Engine, path: Path, revision: str) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from labgateway.errors import StoreBrokenError, StoreError
 
@@ -61,10 +61,10 @@ class _Item:
 
 
 class Writer:
-    """The thread. ``submit`` is called in one event loop."""
+    """The thread, and the connection that it alone uses. ``submit`` is called in one event loop."""
 
-    def __init__(self, engine: Engine, backend: Backend, on_broken: Callable[[StoreBrokenError], None]) -> None:
-        self._engine = engine
+    def __init__(self, connection: Connection, backend: Backend, on_broken: Callable[[StoreBrokenError], None]) -> None:
+        self._connection = connection
         self._backend = backend
         self._on_broken = on_broken
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,10 +128,9 @@ class Writer:
     # --- in the thread ---
 
     def _run(self) -> None:
-        connection: Connection | None = None
+        connection = self._connection
         batch: list[_Item] | None = []
         try:
-            connection = self._engine.connect()
             while (batch := self._next()) is not None:
                 if batch:
                     self._batch(connection, batch)
@@ -144,12 +143,11 @@ class Writer:
             _blame(batch, self.broken or StoreBrokenError("the writer ended"))
             self._call(_tell_all, batch)
             batch = self._next()
-        if connection is not None:
-            try:
-                connection.close()
-            except Exception:
-                # Nothing is lost by a connection that cannot even be closed: all that counts is committed.
-                return
+        try:
+            connection.close()
+        except Exception:
+            # Nothing is lost by a connection that cannot even be closed: all that counts is committed.
+            return
 
     def _next(self) -> list[_Item] | None:
         """The jobs of the next transaction, maybe none; None when the store is closed and nothing is left."""

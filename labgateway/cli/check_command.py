@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labgateway.cli.common import Parsers, add_config, add_json, dump_line, guarded
 from labgateway.errors import Complaint, ComplaintsError
+
+if TYPE_CHECKING:
+    from labgateway.config import Config
+    from labgateway.instruments.driver import Library
 
 
 def add_parser(commands: Parsers) -> None:
@@ -16,8 +24,8 @@ def add_parser(commands: Parsers) -> None:
         help="what is wrong with config.toml, drivers and mappings",
         description="Reads config.toml, every driver it names and every mapping file, and says everything that is wrong, with "
         "file, line and cure. Opens no port and no database, so it may run beside the gateway.",
-        epilog="exit codes: 0 good; 1 a driver or mapping has mistakes (that instrument's messages park until they are mended); "
-        "2 config.toml cannot be used",
+        epilog="A mistake in a driver or mapping stops its own instrument only: its messages are stored and parked until "
+        "it is mended. exit codes: 0 good; 1 mistakes found; 2 there is no config file",
     )
     add_config(parser)
     add_json(parser)
@@ -33,36 +41,111 @@ def _check(args: argparse.Namespace) -> int:
     from labgateway.config import find, load
     from labgateway.gateway import build
 
-    found: list[Complaint] = []
+    path = find(args.config)
+    config = None
     try:
-        config = load(find(args.config))
+        config = load(path)
+        found = mistakes(config, build.library(config))
     except ComplaintsError as error:
-        _say(error.complaints, as_json=args.json)
-        return 2
-    library = build.library(config)
-    used = {one.driver for one in config.instruments.values()}
-    for name, complaints in library.broken.items():
-        if name in used or any((folder / name).is_dir() for folder in config.gateway.drivers):
-            found += complaints
-    for name, one in config.instruments.items():
-        found += build.complaints(name, one, library, config.file.name)
-    _say(found, as_json=args.json)
+        found = error.complaints
+    for complaint in found:
+        shown = replace(complaint, file=_short(complaint.file))
+        if args.json:
+            dump_line(asdict(shown))
+        else:
+            print(shown)
     if not args.json:
-        counts = [
-            f"{len(config.instruments)} instruments", f"{len(config.orders)} sources of orders",
-            f"{len(config.destinations)} destinations",
-        ]  # fmt: skip
-        verdict = "good" if not found else f"{len(found)} mistakes"
-        print(f"{config.file.name}: {', '.join(counts)}: {verdict}")
+        parts = [_counted(len(found), "mistake") if found else "good"]
+        if config is not None:
+            parts.insert(0, _summary(config))
+            parts += [f"note: {note}" for note in notes(config)]
+        print(f"{_short(str(path))}: {': '.join(parts[:2])}", *parts[2:], sep="\n")
     return 1 if found else 0
 
 
-def _say(found: list[Complaint], *, as_json: bool) -> None:
-    for complaint in found:
-        if as_json:
-            dump_line(asdict(complaint))
+def mistakes(config: Config, library: Library) -> list[Complaint]:
+    """What is wrong with the drivers and mappings that a config names, instrument by instrument."""
+    from labgateway.gateway.build import declared
+    from labgateway.mapping.lint import examine
+    from labgateway.mapping.table import Mapping, read
+    from labgateway.toml_lines import line_of, read_toml
+
+    _, index = read_toml(config.file)
+    mappings = {one.mapping: read(one.mapping)[0] for one in config.instruments.values()}
+    users: dict[Path, list[str]] = {}
+    for name, one in config.instruments.items():
+        users.setdefault(one.mapping, []).append(name)
+    found: dict[Complaint, None] = {}  # a driver or mapping that two instruments share is complained about once
+    for name, one in config.instruments.items():
+        driver = library.find(one.driver)
+        if driver is None and one.driver in library.broken:
+            found |= dict.fromkeys(library.broken[one.driver])
+        elif driver is None:
+            line = line_of(index, ("instrument", name, "driver"))
+            several = [d.name for d in library.find_all(one.driver)]
+            what = f"there is no driver {one.driver}."
+            cure = "`labgateway check --drivers` lists them; one of your own is a folder under [gateway] drivers."
+            if several:
+                what, cure = f"{one.driver} may be more than one driver.", f"Write one of: {', '.join(several)}."
+            found[Complaint(str(config.file), line, f"instrument.{name}.driver", what, cure)] = None
+        elsewhere = _answered(m for path, m in mappings.items() if m is not None and path != one.mapping)
+        if driver is None:
+            found |= dict.fromkeys(examine(one.mapping, None, elsewhere=elsewhere))
         else:
-            print(complaint)
+            units = declared(driver)
+            found |= dict.fromkeys(
+                examine(one.mapping, units, driver.name, open_codes=driver.is_open, elsewhere=elsewhere)
+            )
+        mapping = mappings[one.mapping]
+        if isinstance(mapping, Mapping) and mapping.instrument and mapping.instrument not in users[one.mapping]:
+            what = f"the file is written for {mapping.instrument}, and used by {', '.join(users[one.mapping])}."
+            cure = f'Write instrument = "{users[one.mapping][0]}" when its lines are right for that instrument.'
+            found[Complaint(str(one.mapping), mapping.index.get(("instrument",)), "instrument", what, cure)] = None
+    return list(found)
+
+
+def notes(config: Config) -> list[str]:
+    """What is no mistake but may surprise: listeners that only this machine may call."""
+    from labgateway.config import MllpListen, TcpListenLine
+
+    listeners = {f"instrument.{name}": one.line for name, one in config.instruments.items()}
+    listeners |= {f"orders.{name}": one for name, one in config.orders.items()}
+    return [
+        f"[{name}] takes calls from this machine only; name who may call: allow = [...]"
+        for name, one in listeners.items()
+        if isinstance(one, TcpListenLine | MllpListen) and not one.allow and not one.host.startswith("127.")
+    ]
+
+
+def _answered(mappings: Iterable[object]) -> frozenset[str]:
+    from labgateway.mapping.table import Mapping
+
+    return frozenset(
+        emr
+        for mapping in mappings
+        if isinstance(mapping, Mapping)
+        for lines in mapping.tests.values()
+        for line in lines
+        for emr in line.emr
+    )
+
+
+def _summary(config: Config) -> str:
+    parts = [_counted(len(config.instruments), "instrument")]
+    if config.orders:
+        parts.append(_counted(len(config.orders), "source of orders", "sources of orders"))
+    parts.append(_counted(len(config.destinations), "destination"))
+    return ", ".join(parts)
+
+
+def _counted(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _short(file: str) -> str:
+    """A path as seen from the working folder, when it lies below it."""
+    short = os.path.relpath(file)
+    return file if short.startswith("..") else short
 
 
 def _list() -> int:

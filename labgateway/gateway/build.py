@@ -13,11 +13,10 @@ from labgateway.config import Config, Instrument, LineSection, MllpDestination, 
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
 from labgateway.delivery.oru import OruOptions, render
 from labgateway.delivery.sender import Destination
-from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Problem, Reason
+from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments.driver import Library
 from labgateway.instruments.spec import Driver
 from labgateway.line.line import Protocol
-from labgateway.mapping.lint import examine
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
 from labgateway.mapping.table import settle
@@ -145,15 +144,3 @@ def schedule(section: object) -> dict[str, Any]:
 def declared(driver: Driver) -> dict[str, tuple[str, ...]]:
     """The codes that the driver declares, each with its units: all it can send, unless it leaves codes open."""
     return dict(driver.tests)
-
-
-def complaints(name: str, one: Instrument, drivers: Library, file: str) -> list[Complaint]:
-    """What is wrong with one instrument's driver and mapping; empty when it can run."""
-    driver = drivers.find(one.driver)
-    found: list[Complaint] = []
-    if driver is None and one.driver not in drivers.broken:
-        cure = "labgateway check --drivers lists them; a driver of your own lies in a folder of its name under [gateway] drivers."
-        found.append(Complaint(file, None, f"instrument.{name}.driver", f"there is no driver {one.driver}.", cure))
-    if driver is None:
-        return found + examine(one.mapping, None)
-    return found + examine(one.mapping, declared(driver), driver.name, open_codes=driver.is_open)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def test_cutting_changes_nothing(name: str, sent: list[bytes], noise: bytes, cut
     """The same bytes give the same texts and answers, however they arrive."""
     wire = noise + b"".join(wrap(text, FRAMINGS[name]) for text in sent) + noise
     edges = sorted({0, len(wire), *(min(cut, len(wire)) for cut in cuts)})
-    pieces = [wire[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [wire[a:b] for a, b in pairwise(edges)]
     whole, parts = converse(name, [wire]), converse(name, pieces)
     assert [e for e in parts[0] if isinstance(e, Frame)] == [e for e in whole[0] if isinstance(e, Frame)]
     assert parts == whole

@@ -1,6 +1,6 @@
 """A gateway's store in a process of its own, for tests that kill it or take its disk away.
 
-    python -m tests.store.child URL SECONDS [WAITERS]
+    python -m tests.store.child URL SECONDS WAITERS START
 
 Prints one line an event, at once: ``ready``; ``ack N`` when message N was told to be stored; ``no ERROR`` when it was
 refused; ``broken`` when on_broken was called; ``end``. A waiter that was refused as full or busy offers again.
@@ -33,11 +33,11 @@ def keep(n: int, connection: Connection) -> int:
     )  # fmt: skip
 
 
-async def main(url: str, seconds: float, waiters: int) -> None:
+async def main(url: str, seconds: float, waiters: int, start: int) -> None:
     store = await asyncio.to_thread(Store.open, url, on_broken=lambda _: say("broken"))
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + seconds
-    numbers = iter(range(1_000_000_000))
+    numbers = iter(range(start, start + 1_000_000))
     left = waiters
     ended = asyncio.Event()
 
@@ -69,4 +69,4 @@ async def main(url: str, seconds: float, waiters: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 20))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

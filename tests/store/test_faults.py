@@ -22,10 +22,12 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 ROOT = Path(__file__).parents[2]
 
 
-def child(url: str, seconds: float, *, prefix: tuple[str, ...] = (), waiters: int = 20) -> subprocess.Popen[str]:
-    """The store in a process of its own."""
+def child(
+    url: str, seconds: float, *, prefix: tuple[str, ...] = (), waiters: int = 20, start: int = 0
+) -> subprocess.Popen[str]:
+    """The store in a process of its own. start: number of its first message."""
     return subprocess.Popen(
-        [*prefix, sys.executable, "-m", "tests.store.child", url, str(seconds), str(waiters)],
+        [*prefix, sys.executable, "-m", "tests.store.child", url, str(seconds), str(waiters), str(start)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -141,9 +141,9 @@ class Capture:
     damage: list[str]
 
 
-def read_capture(data: bytes) -> list[bytes]:
+def read_capture(data: bytes, *, protocol: str | None = None) -> list[bytes]:
     """The messages in a file, each as the store would hold it. As `open_capture`, without the damage."""
-    return open_capture(data).messages
+    return open_capture(data, protocol=protocol).messages
 
 
 def open_capture(data: bytes, *, protocol: str | None = None) -> Capture:

@@ -16,7 +16,7 @@ def expected_text(driver: Driver, capture: Path) -> str:
     """What the driver says of a capture now, as the text of its expected file: one object a line."""
     objects = [
         as_object(result, said)
-        for message in read_capture(capture.read_bytes())
+        for message in read_capture(capture.read_bytes(), protocol=driver.protocol)
         for said in [decode(driver, message)]
         for result in said.results
     ]

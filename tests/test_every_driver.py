@@ -63,7 +63,7 @@ def test_every_declared_test_is_shown(driver: Driver) -> None:
     shown = {
         result.code
         for capture in captures_of(driver.folder)
-        for message in read_capture(capture.read_bytes())
+        for message in read_capture(capture.read_bytes(), protocol=driver.protocol)
         for result in decode(driver, message).results
     }
     declared = set(driver.tests)
@@ -91,7 +91,7 @@ def test_a_capture_has_its_header(driver: Driver, capture: Path) -> None:
 @every_capture
 def test_a_capture_is_recognised_by_its_own_driver_only(driver: Driver, capture: Path) -> None:
     """Exactly its own driver knows the sender; a driver without [recognise] is known by nobody."""
-    for message in read_capture(capture.read_bytes()):
+    for message in read_capture(capture.read_bytes(), protocol=driver.protocol):
         assert candidates(message, LIBRARY) == (() if driver in BY_NAME_ONLY else (driver,))
 
 
@@ -100,7 +100,7 @@ def test_a_capture_is_recognised_by_its_own_driver_only(driver: Driver, capture:
 @given(data=st.data())
 def test_other_framing_says_the_same(driver: Driver, capture: Path, data: st.DataObject) -> None:
     """However an ASTM message is cut into frames, and however lines of HL7 end, the results are the same."""
-    for message in read_capture(capture.read_bytes()):
+    for message in read_capture(capture.read_bytes(), protocol=driver.protocol):
         plain = decode(driver, message)
         if driver.protocol == "astm":
             size = data.draw(st.sampled_from((7, 100, 240, 64_000)))
@@ -117,7 +117,7 @@ def test_other_framing_says_the_same(driver: Driver, capture: Path, data: st.Dat
 @every_capture
 def test_nothing_in_a_capture_is_a_defect(driver: Driver, capture: Path) -> None:
     """Every message is readable, and a part of one, or one with a byte changed, is never a defect of ours."""
-    for message in read_capture(capture.read_bytes()):
+    for message in read_capture(capture.read_bytes(), protocol=driver.protocol):
         assert decode(driver, message).problem is None
         for cut in range(0, len(message), max(1, len(message) // 40)):
             for damaged in (message[:cut], message[cut:], message[:cut] + b"\xff" + message[cut + 1 :]):

@@ -14,14 +14,15 @@ from datetime import datetime
 from typing import Any
 
 from labgateway.errors import Problem, Reason
-from labgateway.instruments import groups, quirks, text
+from labgateway.instruments import groups, quirks, tables, text
 from labgateway.instruments.groups import Item
+from labgateway.instruments.layout import LayoutError, rows_of_texts
 from labgateway.instruments.paths import Place
 from labgateway.instruments.plan import Plan, any_holds, plan_for
 from labgateway.instruments.spec import Driver
 from labgateway.instruments.times import read_time
 from labgateway.model import Attachment, Decoded, Kind, Result, Status
-from labgateway.protocols import astm_frames, astm_records, hl7
+from labgateway.protocols import astm_frames, astm_records, hl7, raw_framing
 from labgateway.protocols.rows import Row
 
 
@@ -67,7 +68,41 @@ def rows_of(driver: Driver, message: bytes) -> tuple[list[Row], bool, Problem | 
             rows = astm_records.read_records(whole)
             return rows, marked, _unless(rows)
         case _:
-            return [], False, Problem(Reason.UNREADABLE, f"protocol {driver.protocol}")
+            return _rows_of_layout(driver, message, text_quirks)
+
+
+def _rows_of_layout(
+    driver: Driver, message: bytes, text_quirks: Sequence[quirks.TextQuirk]
+) -> tuple[list[Row], bool, Problem | None]:
+    """As `rows_of`, for raw framings and files."""
+    layout = driver.layout
+    if layout is None:
+        return [], False, Problem(Reason.UNREADABLE, f"protocol {driver.protocol}")
+    encoding = driver.line.encoding
+    marked = False
+
+    def readable(data: bytes) -> str:
+        nonlocal marked
+        said, guessed = (text.decode(data, encoding), False) if encoding else text.guess(data)
+        marked = marked or guessed or text.REPLACEMENT in said
+        for quirk in text_quirks:
+            said = quirk(said)
+        return said
+
+    try:
+        if layout.table:
+            if tables.is_workbook(message):
+                grid = tables.workbook(message, layout.table.sheet)
+            else:
+                grid = tables.delimited(readable(message), layout.table.delimiter)
+            return tables.rows_of_grid(layout, grid), marked, None
+        found = raw_framing.unframe(message, raw_framing.FRAMINGS[driver.protocol], one_text=layout.one_text)
+        if found.damage:
+            return [], False, Problem(Reason.UNREADABLE, found.damage[0])
+        rows = rows_of_texts(layout, [readable(each) for each in found.texts])
+        return rows, marked, None if found.texts else Problem(Reason.UNREADABLE, "no text")
+    except LayoutError as error:
+        return [], False, Problem(Reason.UNREADABLE, str(error))
 
 
 def _unless(rows: Sequence[Row]) -> Problem | None:
@@ -88,7 +123,7 @@ def _decode(driver: Driver, message: bytes) -> Decoded:
             reader.query(item, out)
         else:
             reader.result(item, out)
-    sender = rows[0].value(5 if driver.protocol == "astm" else 3, 1).strip()
+    sender = "" if driver.layout else rows[0].value(5 if driver.protocol == "astm" else 3, 1).strip()
     return Decoded(driver.name, tuple(out), None, sender)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -15,13 +16,17 @@ from typing import cast
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.instruments import quirks, text
 from labgateway.instruments.keys import Complaints, Table
+from labgateway.instruments.layout import QUERY_ROW, RESULT_ROW, Layout
+from labgateway.instruments.layout_keys import read_layout
 from labgateway.instruments.paths import Clause, Condition, Place, read_place
 from labgateway.instruments.spec import (
     ASTM_RECORDS,
     KINDS,
     PROTOCOLS,
+    RAW_PROTOCOLS,
     ROW_KINDS,
     STATUSES,
+    TABLE,
     WHERE,
     WHERE_REQUIRED,
     Driver,
@@ -108,7 +113,8 @@ def _read(folder: Path, top: Table) -> Driver:
     protocol = top.text("protocol", required=True)
     if protocol and protocol not in PROTOCOLS:
         top.wrong("protocol", f'"{protocol}" is not known.', f"Use one of: {', '.join(PROTOCOLS)}.")
-    form = _Form(protocol, top.table("where", required=True))
+    layout = _layout(top, protocol)
+    form = _Form(protocol, layout, top.table("where", required=True))
     is_open, tests = _tests(top)
     driver = Driver(
         name=folder.resolve().name,
@@ -136,6 +142,7 @@ def _read(folder: Path, top: Table) -> Driver:
         join=_join(top.table("join"), form),
         time_formats=_time_formats(top),
         not_shown=top.texts("not_shown"),
+        layout=layout,
     )
     top.done()
     return driver
@@ -144,8 +151,9 @@ def _read(folder: Path, top: Table) -> Driver:
 class _Form:
     """What conditions need to be read: the protocol and the names of [where]."""
 
-    def __init__(self, protocol: str, table: Table) -> None:
+    def __init__(self, protocol: str, layout: Layout | None, table: Table) -> None:
         self.protocol = protocol
+        self.layout = layout
         missing = [key for key in WHERE_REQUIRED if not table.has(key)]
         self.where = self.places(table)
         for key in missing:
@@ -157,8 +165,10 @@ class _Form:
         table.done()
         return {name: places for name, places in found.items() if places}
 
-    def place_list(self, table: Table, key: str) -> tuple[Place, ...]:
-        """One path or a list of them; wrong ones are reported and left out."""
+    def place_list(self, table: Table, key: str, row: str = RESULT_ROW) -> tuple[Place, ...]:
+        """One path or a list of them; wrong ones are reported and left out. row: which the names of a layout mean."""
+        if self.layout:
+            return self._named_places(table, key, self.layout, row)
         places: list[Place] = []
         for path in table.texts(key, one=True):
             place = read_place(path)
@@ -169,6 +179,15 @@ class _Form:
                 table.wrong(key, f'"{path}" {wrong}', "Count as the standard of the protocol does.")
             else:
                 places.append(place)
+        return tuple(places)
+
+    def _named_places(self, table: Table, key: str, layout: Layout, row: str) -> tuple[Place, ...]:
+        places: list[Place] = []
+        for name in table.texts(key, one=True):
+            if place := layout.place(name):
+                places.append(replace(place, row=row))
+            else:
+                table.wrong(key, f'"{name}" is no name of [layout].', f"Use one of: {', '.join(layout.names)}.")
         return tuple(places)
 
     def misfit(self, place: Place) -> str | None:
@@ -198,9 +217,9 @@ class _Form:
                 table.path, "is empty and would always hold.", "Name a path and what must stand there."
             )
         for key, wanted in rest.items():
-            place = read_place(key)
+            place = self.layout.place(key) if self.layout else read_place(key)
             places = (place,) if place else self.where.get(key, ())
-            if place and (wrong := self.misfit(place)):
+            if place and not self.layout and (wrong := self.misfit(place)):
                 table.wrong(key, f'"{key}" {wrong}', "Count as the standard of the protocol does.")
             elif not places:
                 what = f'"{key}" is neither a path nor a name that [where] places.'
@@ -208,6 +227,12 @@ class _Form:
             elif pattern := _pattern(table, key, wanted):
                 clauses.append(Clause(key, places, pattern))
         return tuple(clauses)
+
+
+def _layout(top: Table, protocol: str) -> Layout | None:
+    if protocol not in RAW_PROTOCOLS:
+        return None
+    return read_layout(top.table("layout", required=True), is_table=protocol == TABLE)
 
 
 def _pattern(table: Table, key: str, wanted: object) -> re.Pattern[str] | None:
@@ -324,7 +349,7 @@ def _row_rule(table: Table, form: _Form) -> RowRule:
 
 def _query(table: Table, form: _Form) -> Query:
     everything = _pattern(table, "everything", table.take("everything")) if table.has("everything") else None
-    query = Query(form.place_list(table, "specimen"), form.conditions(table), everything)
+    query = Query(form.place_list(table, "specimen", QUERY_ROW), form.conditions(table), everything)
     if len({place.row for place in query.specimen}) > 1:
         table.wrong("specimen", "names several records.", "Name one record; a query is one record.")
     table.done()

@@ -150,6 +150,10 @@ class Table:
         rest, self._data = self._data, {}
         return rest
 
+    def rest_names(self) -> tuple[str, ...]:
+        """The keys that nobody took yet, in the order of the file."""
+        return tuple(self._data)
+
     def done(self) -> None:
         """Complain about the keys that nobody took."""
         for key in self._data:

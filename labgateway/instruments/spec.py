@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labgateway.instruments.layout import Layout
 from labgateway.instruments.paths import Condition, Place
 from labgateway.model import Status
+from labgateway.protocols.raw_framing import FRAMINGS
 
-RAW_PROTOCOLS: tuple[str, ...] = ()
-"""Named raw framings of labgateway/protocols."""
+TABLE = "table"
+"""Files with a header row: CSV, text with tabs, XLSX."""
+RAW_PROTOCOLS = (*sorted(FRAMINGS), TABLE)
+"""Named raw framings of labgateway/protocols, and files: those whose texts a [layout] explains."""
 PROTOCOLS = ("astm", "hl7", *RAW_PROTOCOLS)
 ASTM_RECORDS = ("H", "P", "O", "R", "C", "Q", "M", "S", "L")
 STATUSES = ("simulated", "capture", "field")
@@ -131,6 +135,8 @@ class Driver:
     """Name of [where] to the separator between all its filled places (instead of the first filled)."""
     time_formats: tuple[str, ...] = ()
     not_shown: tuple[str, ...] = ()
+    layout: Layout | None = None
+    """How texts of a raw protocol become rows; None exactly for astm and hl7."""
 
     @property
     def names(self) -> frozenset[str]:

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import reduce
-from operator import xor
 
 STX, ETX, EOT, ENQ, ACK, NAK, ETB, SUB, GS = 0x02, 0x03, 0x04, 0x05, 0x06, 0x15, 0x17, 0x1A, 0x1D
 MAX_TEXT_BYTES = 1 << 17
@@ -112,10 +110,10 @@ def find(data: bytes | bytearray, framing: Framing, at: int = 0) -> Found | None
         case Check.XOR_BEHIND:
             if stop >= len(data):
                 return None
-            good = data[stop] == reduce(xor, data[start + 1 : stop], 0)
+            good = data[stop] == _xor(data[start + 1 : stop])
             stop += 1
         case Check.XOR_BEFORE:
-            good = len(text) > 1 and text[-1] == _as_sent(reduce(xor, text[:-1], 0))
+            good = len(text) > 1 and text[-1] == _as_sent(_xor(text[:-1]))
             text = text[:-1]
         case Check.SUM_BEFORE:
             good = len(text) > 2 and text[-2:].upper() == b"%02X" % (sum(text[:-2]) & 0xFF)
@@ -123,6 +121,13 @@ def find(data: bytes | bytearray, framing: Framing, at: int = 0) -> Found | None
     head, tail = framing.cut
     good = good and len(text) >= head + tail
     return Found(start, stop, text[head : len(text) - tail], data[end] != ETB, good)
+
+
+def _xor(data: bytes | bytearray) -> int:
+    found = 0
+    for byte in data:
+        found ^= byte
+    return found
 
 
 def _as_sent(lrc: int) -> int:
@@ -149,11 +154,11 @@ def wrap(text: bytes, framing: Framing, *, last: bool = True) -> bytes:
             body += bytes([GS])
             body += b"%02x" % (sum(body) & 0xFF)
         case Check.XOR_BEFORE:
-            body += bytes([_as_sent(reduce(xor, body, 0))])
+            body += bytes([_as_sent(_xor(body))])
         case Check.SUM_BEFORE:
             body += b"%02X" % (sum(body) & 0xFF)
     block = bytes([STX]) + body + bytes([end])
-    return block + bytes([reduce(xor, block[1:], 0)]) if framing.check is Check.XOR_BEHIND else block
+    return block + bytes([_xor(block[1:])]) if framing.check is Check.XOR_BEHIND else block
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def good_or_complaints(raw: bytes) -> None:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_toml(data: dict[str, Any]) -> None:
     """Whatever TOML can hold is taken or complained about."""
     good_or_complaints(tomlkit.dumps(data).encode("utf-8", "surrogatepass"))
@@ -52,7 +52,7 @@ def test_any_toml(data: dict[str, Any]) -> None:
 @given(st.binary(max_size=200) | st.text(alphabet="[]{}=\"'\n#.,xn1", max_size=60).map(str.encode))
 @example(b"a = " + b"9" * 5000)
 @example(b"a = " + b"[" * 3000)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes(raw: bytes) -> None:
     """Whatever bytes a file may hold are taken or complained about."""
     good_or_complaints(raw)

@@ -359,7 +359,7 @@ def test_password_of_the_store(tmp_path: Path) -> None:
 def test_sample_loads() -> None:
     """The sample at the root of the repository is good as it stands."""
     config = load(ROOT / "config.toml")
-    assert list(config.instruments) == ["xn1", "cobas1", "bc1"]
+    assert list(config.instruments) == ["xn1", "c311", "bc1"]
 
 
 def test_sample_shows_the_true_defaults() -> None:

@@ -121,7 +121,7 @@ class _Messages:
         for record in text.replace(LF, CR).split(CR):
             if not record.strip():
                 continue
-            if record[:1] == b"H" and _delimits(record[1:2]):
+            if _is_header(record):
                 self.finish()
             self._records.append(record)
             if record[:1] == b"L" and (len(record) == 1 or _delimits(record[1:2])):
@@ -132,6 +132,10 @@ class _Messages:
             self.done.append(CR.join(self._records) + CR)
         self._records = []
         self._broken = False
+
+
+def _is_header(text: bytes) -> bool:
+    return text[:1] == b"H" and _delimits(text[1:2])
 
 
 def _delimits(character: bytes) -> bool:
@@ -169,7 +173,8 @@ class _Block:
     """How many ENQ and EOT stood before it."""
 
 
-_FRAME = re.compile(rb"\x02([^\x02\x03\x17]*)([\x03\x17]?)([0-9A-Fa-f]{2})?")
+_FRAME = re.compile(rb"\x02((?:(?!\x05\x02)[^\x03\x17])*)([\x03\x17]?)([0-9A-Fa-f]{2})?")
+"""An STX inside belongs to the text: looking for a frame from there on would find one in a damaged text. ENQ STX do not."""
 
 
 def _read_frames(data: bytes, messages: _Messages) -> None:
@@ -178,42 +183,39 @@ def _read_frames(data: bytes, messages: _Messages) -> None:
     numbered = any(block.number is not None for block in blocks)
     pending: list[bytes] = []
     previous: _Block | None = None
+    due: int | None = None
+    """The number of the next frame; None where a file begins without ENQ."""
     bad = ""
+    session = 0
     for block in blocks:
-        if previous and block.session != previous.session:
+        if block.session != session and (block.number is None or block.number != due or _is_header(block.text)):
+            # Where the count goes on without a header, a damaged line end looked like ENQ or EOT.
             if pending or bad:
                 messages.damaged(bad or f"the session ends inside a record before byte {block.at}")
             messages.finish()
-            pending, previous, bad = [], None, ""
+            pending, previous, due, bad = [], None, 1, ""
+        session = block.session
         if fault := block.fault or _lacks(block, checked=checked, numbered=numbered):
             bad = bad or f"{fault} at byte {block.at}"
-            previous = previous or block
             continue
-        if bad:
-            # What a receiver refused comes again with the number that was due; then nothing is lost.
-            if not _follows(previous, block):
-                messages.damaged(bad)
-                pending = []
-            bad = ""
-        elif previous and (block.number, block.text) == (previous.number, previous.text):
+        follows = block.number is not None and block.number == due and (previous is not None or _is_header(block.text))
+        if bad and not follows:
+            # Had it been what a receiver refused and got again, the number that was due would come now.
+            messages.damaged(bad)
+            pending = []
+        elif not bad and previous and (block.number, block.text) == (previous.number, previous.text):
             continue
-        elif pending and numbered and not _follows(previous, block):
+        elif pending and numbered and not follows:
             messages.damaged(f"a frame is missing before byte {block.at}")
             pending = []
-        previous = block
+        previous, bad = block, ""
+        due = None if block.number is None else (block.number + 1) % 8
         pending.append(block.text)
         if block.last:
             messages.add(b"".join(pending))
             pending = []
     if bad or pending:
         messages.damaged(bad or "the last record has no end")
-
-
-def _follows(previous: _Block | None, block: _Block) -> bool:
-    """Whether the number is the one due behind a good block, or that of the bad block it repeats."""
-    if previous is None or previous.number is None or block.number is None:
-        return False
-    return block.number == (previous.number if previous.fault else (previous.number + 1) % 8)
 
 
 def _lacks(block: _Block, *, checked: bool, numbered: bool) -> str:
@@ -229,24 +231,27 @@ def _blocks(data: bytes) -> list[_Block]:
     blocks: list[_Block] = []
     session = end = 0
     for found in _FRAME.finditer(data):
-        blocks += _stray(data, end, found.start(), session)
-        between = data[end : found.start()]
-        session += between.count(ENQ) + between.count(EOT)
+        session = _between(blocks, data, end, found.start(), session)
         text, ending, sent = found.groups(default=b"")
         number = text[0] - 0x30 if text[:1] and text[0] in b"01234567" else None
         fault = ""
-        if not ending:
+        if not ending or STX in text:
             fault = "a frame without an end"
         elif sent and checksum(text + ending) != sent.upper():
             fault = "a frame with a wrong checksum"
         body = text if number is None else text[1:]
         blocks.append(_Block(found.start(), body, number, ending == ETX, bool(sent), fault, session))
         end = found.end()
-    return blocks + _stray(data, end, len(data), session)
+    _between(blocks, data, end, len(data), session)
+    return blocks
 
 
-def _stray(data: bytes, start: int, end: int, session: int) -> list[_Block]:
-    """What stands between two frames, if it is more than line ends, answers, ENQ and EOT."""
-    if not _CONTROLS.sub(b"", data[start:end]).strip():
-        return []
-    return [_Block(start, b"", fault="bytes outside of frames", session=session)]
+def _between(blocks: list[_Block], data: bytes, start: int, end: int, session: int) -> int:
+    """Add what stands between two frames, if it is more than line ends and answers. Returns the session behind it."""
+    for at, part in enumerate(re.split(b"[\x04\x05]", data[start:end])):
+        if at:
+            session += 1
+        if _CONTROLS.sub(b"", part).strip():
+            blocks.append(_Block(start, b"", fault="bytes outside of frames", session=session))
+        start += len(part) + 1
+    return session

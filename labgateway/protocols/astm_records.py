@@ -52,9 +52,9 @@ def read_delimiters(header: str) -> Delimiters:
     found = [places[i] if i < len(places) and _can_delimit(places[i]) else "" for i in range(3)]
     repetition = found[0] or ASTM.repetition
     component = found[1] or ASTM.component
-    escape = found[2]
-    if not escape and ASTM.escape not in (field, repetition, component):
-        escape = ASTM.escape
+    escape = found[2] or ASTM.escape
+    if escape in (field, repetition, component):
+        escape = ""
     return Delimiters(field, repetition, component, escape)
 
 

@@ -233,21 +233,6 @@ def oru(observations: int) -> bytes:
     return lines(*head, *(obx.format(i, i) for i in range(1, observations + 1)))
 
 
-def test_reading_costs_little_more_than_splitting() -> None:
-    """A 30-OBX result is read in less than 6 times the time of a plain split (which takes 10 us on a quiet machine)."""
-    data = oru(30)
-
-    def split() -> object:
-        return [tuple(line.split("|")) for line in data.decode().split("\r")]
-
-    def cost(what: object) -> float:
-        assert callable(what)
-        return min(timeit.repeat(what, number=100, repeat=15))
-
-    assert len(hl7.read(data).rows) == 34
-    assert cost(lambda: hl7.read(data)) < 6 * cost(split)
-
-
 def cut_and_read(data: bytes) -> None:
     hl7.messages(data)
     hl7.read(data)

@@ -28,10 +28,8 @@ WITHOUT_DRIVER = frozenset(
     {
         "biomerieux_mini_vidas",
         "bruker_maldi_biotyper",
-        "mindray_bc2800",
         "mindray_bs600m",
         "siemens_advia2120",
-        "sysmex_ca600",
     }
 )
 """Instruments of the reference captures that have no driver yet. It may only shrink."""
@@ -65,9 +63,10 @@ def drivers_for(path: Path) -> tuple[Driver, ...]:
 def decoded(path: Path) -> list[dict[str, Any]]:
     """Every result of a file as `decode --json` prints it, with the driver its own instrument has."""
     out: list[dict[str, Any]] = []
-    for message in open_capture(path.read_bytes()).messages:
+    raw = next((d.protocol for d in drivers_for(path) if d.layout), None)
+    for message in open_capture(path.read_bytes(), protocol=raw).messages:
         protocol, _ = header_rows(message)
-        driver = next(d for d in drivers_for(path) if d.protocol == protocol or protocol == "")
+        driver = next(d for d in drivers_for(path) if d.layout or d.protocol == protocol or protocol == "")
         said = decode(driver, message)
         out += [as_object(result, said) for result in said.results]
     return out

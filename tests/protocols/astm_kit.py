@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from labgateway.protocols.astm_frames import frame, frames
-from labgateway.protocols.astm_link import Event, Frame, Link, LinkRules, NotSent, Receiver, SenderEvent, Sent
+from labgateway.protocols.astm_link import Event, Frame, Link, LinkRules, NotSent, Receiver, Sender, SenderEvent, Sent
 
 ENQ, ACK, NAK, EOT = b"\x05", b"\x06", b"\x15", b"\x04"
 RESULT = b"H|\\^&|||Example Haem 3^1.4|||||||P|1\rP|1\rO|1|S-17||^^^HGB\rR|1|^^^^HGB^1|13.4|g/dL||N||F\rL|1|N\r"
@@ -84,6 +84,48 @@ def opened(rules: LinkRules | None = None, decide: Callable[[Frame], bool | None
     line = Line(rules, decide)
     assert line.feed(ENQ) == ACK
     return line
+
+
+MESSAGE = list(frames(RESULT))
+
+
+class Clocked:
+    """A Sender and a clock."""
+
+    def __init__(self, rules: LinkRules | None = None) -> None:
+        self.machine = Sender(rules or LinkRules())
+        self.now = 1000.0
+        self.events: list[SenderEvent] = []
+
+    def start(self) -> bytes:
+        self.machine.start(MESSAGE, self.now)
+        return self.out()
+
+    def feed(self, data: bytes) -> bytes:
+        self.machine.feed(data, self.now)
+        return self.out()
+
+    def wait(self, seconds: float) -> bytes:
+        out = b""
+        end = self.now + seconds
+        while (due := self.machine.deadline) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.machine.tick(self.now)
+            out += self.out()
+        self.now = end
+        return out
+
+    def out(self) -> bytes:
+        while (event := self.machine.next_event()) is not None:
+            self.events.append(event)
+        return self.machine.bytes_to_send()
+
+
+def started(rules: LinkRules | None = None) -> Clocked:
+    """A sender whose enquiry is out."""
+    clocked = Clocked(rules)
+    assert clocked.start() == ENQ
+    return clocked
 
 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:

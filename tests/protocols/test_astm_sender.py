@@ -6,52 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labgateway.protocols.astm_events import NotSent, NotSentWhy, SenderEvent, Sent
-from labgateway.protocols.astm_frames import frames
+from labgateway.protocols.astm_events import NotSent, NotSentWhy, Sent
 from labgateway.protocols.astm_rules import LinkRules
 from labgateway.protocols.astm_sender import Sender, SenderState
-from tests.protocols.astm_kit import ACK, ENQ, EOT, NAK, RESULT
-
-MESSAGE = list(frames(RESULT))
-
-
-class Clocked:
-    """A Sender and a clock."""
-
-    def __init__(self, rules: LinkRules | None = None) -> None:
-        self.machine = Sender(rules or LinkRules())
-        self.now = 1000.0
-        self.events: list[SenderEvent] = []
-
-    def start(self) -> bytes:
-        self.machine.start(MESSAGE, self.now)
-        return self.out()
-
-    def feed(self, data: bytes) -> bytes:
-        self.machine.feed(data, self.now)
-        return self.out()
-
-    def wait(self, seconds: float) -> bytes:
-        out = b""
-        end = self.now + seconds
-        while (due := self.machine.deadline) is not None and due <= end:
-            self.now = max(self.now, due)
-            self.machine.tick(self.now)
-            out += self.out()
-        self.now = end
-        return out
-
-    def out(self) -> bytes:
-        while (event := self.machine.next_event()) is not None:
-            self.events.append(event)
-        return self.machine.bytes_to_send()
-
-
-def started(rules: LinkRules | None = None) -> Clocked:
-    """A sender whose enquiry is out."""
-    clocked = Clocked(rules)
-    assert clocked.start() == ENQ
-    return clocked
+from tests.protocols.astm_kit import ACK, ENQ, EOT, MESSAGE, NAK, Clocked, started
 
 
 def test_a_message_goes_frame_by_frame() -> None:

@@ -21,7 +21,8 @@ H, P, ORDER, R, L = (
     b"R|1|^^^^HGB^1|13.4|g/dL\r",
     b"L|1|N\r",
 )
-WHOLE = [frame(n, record) for n, record in enumerate((H, P, ORDER, R, L), 1)]
+ALL = [H, P, ORDER, R, L]
+WHOLE = [frame(n, record) for n, record in enumerate(ALL, 1)]
 NORMAL = [(ENQ, ACK), *((piece, ACK) for piece in WHOLE), (EOT, b"")]
 LONG = b"M|1|" + b"x" * 32_000 + b"\r"
 
@@ -31,7 +32,7 @@ class Stimulus:
     """What is sent and what must come back; the texts that must be handed out, session by session."""
 
     steps: list[tuple[bytes, bytes]]
-    sessions: list[list[bytes]] = field(default_factory=lambda: [[H, P, ORDER, R, L]])
+    sessions: list[list[bytes]] = field(default_factory=lambda: [ALL])
     settle: float = 0.0
     """Seconds of silence behind each step."""
 
@@ -43,7 +44,7 @@ STIMULI = {
     "03 byte at a time": Stimulus(NORMAL),
     "04 ENQ and frame in one segment": Stimulus([(ENQ + WHOLE[0], ACK + ACK), *((p, ACK) for p in WHOLE[1:]), (EOT, b"")]),
     "05 whole session in one segment": Stimulus([(ENQ + b"".join(WHOLE) + EOT, ACK * 6)]),
-    "06 EOT and ENQ in one segment": Stimulus([*NORMAL[:-1], (EOT + ENQ, ACK), *NORMAL[1:]], [[H, P, ORDER, R, L]] * 2),
+    "06 EOT and ENQ in one segment": Stimulus([*NORMAL[:-1], (EOT + ENQ, ACK), *NORMAL[1:]], [ALL] * 2),
     "07 lower-case checksum": Stimulus([(ENQ, ACK), *((p[:-4] + p[-4:].lower(), ACK) for p in WHOLE), (EOT, b"")]),
     "08 no checksum": Stimulus([(ENQ, ACK), (WHOLE[0][:-4] + b"\r\n", NAK), (EOT, b"")], [[]]),
     "09 bad checksum, then again": Stimulus(
@@ -53,19 +54,19 @@ STIMULI = {
     "12 record split by ETB": Stimulus(
         [(ENQ, ACK), (frame(1, H), ACK), (frame(2, R[:9], last=False), ACK), (frame(3, R[9:]), ACK), (EOT, b"")],
         [[H, R[:9], R[9:]]]),
-    "13 all records in one frame": Stimulus([(ENQ, ACK), (frame(1, H + P + ORDER + R + L), ACK), (EOT, b"")], [[H + P + ORDER + R + L]]),
+    "13 all records in one frame": Stimulus([(ENQ, ACK), (frame(1, b"".join(ALL)), ACK), (EOT, b"")], [[b"".join(ALL)]]),
     "14 32 kB frame": Stimulus([(ENQ, ACK), (frame(1, H), ACK), (frame(2, LONG), ACK), (EOT, b"")], [[H, LONG]]),
-    "15 cut in the middle, then anew": Stimulus([*NORMAL[:3], (EOT, b""), *NORMAL], [[H, P], [H, P, ORDER, R, L]]),
-    "16 ENQ in a session": Stimulus([*NORMAL[:3], *NORMAL], [[H, P], [H, P, ORDER, R, L]], settle=0.4),
+    "15 cut in the middle, then anew": Stimulus([*NORMAL[:3], (EOT, b""), *NORMAL], [[H, P], ALL]),
+    "16 ENQ in a session": Stimulus([*NORMAL[:3], *NORMAL], [[H, P], ALL], settle=0.4),
     "17 frame numbers wrap": Stimulus(
         [(ENQ, ACK), *((frame(n, b"R|%d\r" % n), ACK) for n in range(1, 20)), (EOT, b"")],
         [[b"R|%d\r" % n for n in range(1, 20)]]),
     "18 frame ends with CR and no LF": Stimulus([(ENQ, ACK), *((p[:-1], ACK) for p in WHOLE), (EOT, b"")]),
     "18 frame ends with LF and no CR": Stimulus([(ENQ, ACK), *((p[:-2] + b"\n", ACK) for p in WHOLE), (EOT, b"")]),
     "18 frame ends with its checksum": Stimulus([(ENQ, ACK), *((p[:-2], ACK) for p in WHOLE), (EOT, b"")]),
-    "19 bare records": Stimulus([(H + P + ORDER + R + L, b""), *NORMAL], settle=1.1),
-    "20 bare records in a session": Stimulus([(ENQ, ACK), (H + P + ORDER + R + L, b""), (EOT, b""), *NORMAL], [[], [H, P, ORDER, R, L]]),
-    "21 keep-alive": Stimulus([(ENQ, ACK), (EOT, b""), (ENQ + EOT, ACK), *NORMAL], [[], [], [H, P, ORDER, R, L]]),
+    "19 bare records": Stimulus([(b"".join(ALL), b""), *NORMAL], settle=1.1),
+    "20 bare records in a session": Stimulus([(ENQ, ACK), (b"".join(ALL), b""), (EOT, b""), *NORMAL], [[], ALL]),
+    "21 keep-alive": Stimulus([(ENQ, ACK), (EOT, b""), (ENQ + EOT, ACK), *NORMAL], [[], [], ALL]),
     "22 stray EOT first": Stimulus([(EOT, b""), *NORMAL]),
     "23 stray ACK first": Stimulus([(ACK, b""), (NAK, b""), *NORMAL]),
     "24 host query": Stimulus([(ENQ, ACK), (frame(1, QUERY), ACK), (EOT, b"")], [[QUERY]]),

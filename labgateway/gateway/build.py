@@ -35,8 +35,8 @@ def shipped(name: str) -> Path:
 
 
 def library(config: Config) -> Library:
-    """The site's drivers and the shipped ones. The first of two drivers of one name wins: the site's."""
-    return Library.of([*config.gateway.drivers, shipped("drivers")])
+    """The site's drivers and the shipped ones. Of two drivers of one name the later wins: the site's."""
+    return Library.of([shipped("drivers"), *config.gateway.drivers])
 
 
 def rules(config: Config, drivers: Library) -> Rules:

@@ -26,10 +26,8 @@ pytestmark = [
 
 WITHOUT_DRIVER = frozenset(
     {
-        "biomerieux_mini_vidas",
         "bruker_maldi_biotyper",
         "mindray_bs600m",
-        "siemens_advia2120",
     }
 )
 """Instruments of the reference captures that have no driver yet. It may only shrink."""

@@ -31,6 +31,8 @@ from labgateway.store.writer import Backend, Done, Writer
 T = TypeVar("T")
 
 LOCK_NAME = "labgateway.lock"
+_DISCREET: dict[str, Any] = {"hide_parameters": True}
+"""The values of a statement are patients' data; an error's text must not carry them into a log."""
 READERS = 2
 """Threads that read for a running gateway; each has its own connection."""
 
@@ -98,7 +100,7 @@ class Store:
             return connect
 
         readers = create_engine(
-            "sqlite+pysqlite://", module=module, creator=connecting("ro", sqlite.prepare_reader),
+            "sqlite+pysqlite://", module=module, creator=connecting("ro", sqlite.prepare_reader), **_DISCREET,
             poolclass=QueuePool, pool_size=READERS, max_overflow=READERS,
         )  # fmt: skip
         event.listen(readers, "begin", sqlite.begin_reading)
@@ -112,7 +114,9 @@ class Store:
             lock = _take_lock(path.parent / LOCK_NAME)
             _create(path)
             connect = connecting("rw", sqlite.prepare)
-            engine = create_engine("sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool)
+            engine = create_engine(
+                "sqlite+pysqlite://", module=module, creator=connect, poolclass=NullPool, **_DISCREET
+            )
             event.listen(engine, "begin", sqlite.begin_unless_begun)
             migrate.upgrade(engine, lambda old: _back_up(engine, path, old))
             connection = engine.connect()
@@ -128,11 +132,13 @@ class Store:
     @classmethod
     def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
         try:
-            more: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"options": server.OPTIONS}}
-            readers = create_engine(url, pool_size=READERS, isolation_level="REPEATABLE READ", **more)
+            more: dict[str, Any] = {"connect_args": {"options": server.OPTIONS}, **_DISCREET}
+            readers = create_engine(
+                url, pool_size=READERS, pool_pre_ping=True, isolation_level="REPEATABLE READ", **more
+            )
             if readonly:
                 return cls._readable(readers, server.BACKEND, "the database server")
-            engine = create_engine(url, poolclass=NullPool, connect_args=more["connect_args"])
+            engine = create_engine(url, poolclass=NullPool, **more)
             with engine.connect() as connection:
                 server.check(connection)
             migrate.upgrade(engine, lambda _: None)

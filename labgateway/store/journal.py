@@ -10,6 +10,7 @@ dismissed                   a person has seen it and let it go
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,6 +147,26 @@ def unprocessed(connection: Connection, limit: int) -> Sequence[int]:
     ]
 
 
+def first_since(connection: Connection, moment: datetime) -> int:
+    """The number of the first message received at that moment or later; above all numbers when there is none.
+
+    Found by halving: numbers are given in the order of receipt. A clock that was set back blurs it by as much.
+    """
+    low, high = 1, int(connection.execute(text("SELECT coalesce(max(id), 0) FROM transmission")).scalar_one()) + 1
+    wanted = to_us(moment)
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(_FROM, {"n": middle}).first()
+        if row is None or row.received_at >= wanted:
+            high = middle
+        else:
+            low = int(row.id) + 1
+    return low
+
+
+_FROM = text("SELECT id, received_at FROM transmission WHERE id >= :n ORDER BY id LIMIT 1")
+
+
 def finish(
     connection: Connection,
     number: int,
@@ -192,11 +213,21 @@ def dismiss(connection: Connection, number: int) -> bool:
     return done.rowcount == 1
 
 
+_EDGE_BEFORE = rb"(?<![^|^~&\\ \t\r\n\x02])"
+_EDGE_AFTER = rb"(?![^|^~&\\ \t\r\n\x03\x17])"
+"""What may stand beside an id: a delimiter, a blank, the end of a frame or of the text."""
+
+
 def supersede_incomplete(connection: Connection, instrument: str, specimens: Sequence[str], since: datetime) -> int:
     """An instrument's full repeat has come: what its broken sessions left since then needs nobody any more.
 
-    A fragment is taken as repeated only when it names one of the specimens that have now come whole.
+    A fragment is taken as repeated only when it names one of the specimens that have now come whole, as a field or
+    component of its own: a part of a longer id is another specimen.
     """
+    names = [re.escape(specimen.encode("utf-8", "replace")) for specimen in specimens if len(specimen) > 2]
+    if not names:
+        return 0
+    named = re.compile(_EDGE_BEFORE + b"(?:" + b"|".join(names) + b")" + _EDGE_AFTER)
     rows = connection.execute(
         select(transmission.c.id, transmission.c.raw).where(
             transmission.c.state == "incomplete",
@@ -204,8 +235,7 @@ def supersede_incomplete(connection: Connection, instrument: str, specimens: Seq
             transmission.c.received_at >= since,
         )
     ).all()
-    names = [specimen.encode("utf-8", "replace") for specimen in specimens if len(specimen) > 2]
-    done = [row.id for row in rows if any(name in bytes(row.raw) for name in names)]
+    done = [row.id for row in rows if named.search(bytes(row.raw))]
     if done:
         connection.execute(update(transmission).where(transmission.c.id.in_(done)).values(state="superseded"))
     return len(done)

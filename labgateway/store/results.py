@@ -279,12 +279,24 @@ def held(connection: Connection, instrument: str | None = None, limit: int = 10_
     )  # fmt: skip
 
 
-def counts(connection: Connection) -> dict[str, int]:
-    """How many observations are in each state."""
-    return {
-        str(row[0]): int(row[1])
-        for row in connection.execute(text("SELECT state, count(*) FROM observation GROUP BY state"))
-    }
+def counts(connection: Connection, first_message: int = 0) -> dict[str, int]:
+    """How many observations are in each state: all that wait or are held, and the others of messages from that number on.
+
+    Without a number every row of the table is read.
+    """
+    rows = [
+        *connection.execute(
+            text(f"SELECT state, count(*) FROM observation WHERE {OBSERVATION_OPEN} GROUP BY state")  # noqa: S608
+        ),
+        *connection.execute(
+            text(
+                "SELECT state, count(*) FROM observation "  # noqa: S608  # a constant
+                f"WHERE transmission_id >= :n AND NOT ({OBSERVATION_OPEN}) GROUP BY state"
+            ),
+            {"n": first_message},
+        ),
+    ]
+    return {str(state): int(count) for state, count in rows}
 
 
 def link_of(connection: Connection, observation_ids: Sequence[str]) -> dict[str, list[int]]:

@@ -104,7 +104,7 @@ transmission = Table(
     Column("mapping_version", String(64)),
     Column("processed_at", Moment),
     Index(None, "state", "id"),
-    _some("ix_transmission_part_key", "part_key", where="part_key IS NOT NULL"),
+    _some("ix_transmission_part_key_state", "part_key", "state", where="part_key IS NOT NULL"),
 )
 
 result = Table(
@@ -182,9 +182,8 @@ lab_order = Table(
     Column("state", String(16), nullable=False, comment="open, cancelled"),
     Column("received_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
-    UniqueConstraint("source", "specimen", "placer", "code"),
+    UniqueConstraint("source", "placer", "code", "specimen"),
     Index(None, "specimen"),
-    Index(None, "placer"),
     Index(None, "patient_id"),
     Index(None, "state"),
 )

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from labgateway.errors import Problem, Reason
-from labgateway.store import outbox, results
+from labgateway.store import journal, outbox, results
 from labgateway.store.journal import problem_of
-from labgateway.store.tables import from_us, to_us
+from labgateway.store.tables import OBSERVATION_OPEN, from_us, to_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
     for row in connection.execute(
         text(
             "SELECT id, instrument, reason, detail, received_at FROM transmission "
-            "WHERE state IN ('stored', 'parked', 'incomplete') AND state <> 'stored' ORDER BY id LIMIT :n"
+            "WHERE state IN ('parked', 'incomplete') ORDER BY id LIMIT :n"
         ),
         {"n": limit},
     ):
@@ -57,8 +57,7 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
         for one in (*results.held(connection, limit=limit), *waiting)
     ]  # fmt: skip
     parked = text(
-        "SELECT id, destination, lane, answer, created_at FROM delivery "
-        "WHERE state IN ('waiting', 'parked') AND state = 'parked' ORDER BY id LIMIT :n"
+        "SELECT id, destination, lane, answer, created_at FROM delivery WHERE state = 'parked' ORDER BY id LIMIT :n"
     )
     found += [
         Item(
@@ -70,20 +69,40 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
     return sorted(found, key=lambda item: item.since)[:limit]
 
 
-def counts(connection: Connection) -> dict[str, Any]:
-    """Numbers for the status page: messages by state, observations by state, deliveries by destination and state."""
+def count(connection: Connection, *, waiting_before: datetime | None = None) -> int:
+    """How many ``items`` there are, without reading them."""
+    queries: dict[str, dict[str, int]] = {
+        "SELECT count(*) FROM transmission WHERE state IN ('parked', 'incomplete')": {},
+        f"SELECT count(*) FROM observation WHERE {OBSERVATION_OPEN} AND state = 'held'": {},  # noqa: S608
+        "SELECT count(*) FROM delivery WHERE state = 'parked'": {},
+    }
+    if waiting_before is not None:
+        late = f"SELECT count(*) FROM observation WHERE {OBSERVATION_OPEN} AND state = 'waiting' AND received_at < :t"  # noqa: S608
+        queries[late] = {"t": to_us(waiting_before)}
+    return sum(int(connection.execute(text(query), values).scalar_one()) for query, values in queries.items())
+
+
+def counts(connection: Connection, *, since: datetime | None = None) -> dict[str, Any]:
+    """Numbers for the status page: messages by state, observations by state, deliveries by destination and state.
+
+    since: observations that are done with count only from messages received after that; the table is too long to
+    be counted on every look. None: all of them.
+    """
     messages = {
         str(row[0]): int(row[1])
         for row in connection.execute(text("SELECT state, count(*) FROM transmission GROUP BY state"))
     }
     oldest = connection.execute(
-        text("SELECT destination, min(created_at) FROM delivery WHERE state = 'waiting' GROUP BY destination")
+        text(
+            "SELECT d.destination, d.created_at FROM delivery d JOIN (SELECT min(id) AS first FROM delivery "
+            "WHERE state = 'waiting' GROUP BY destination) o ON o.first = d.id"
+        )
     ).all()
     return {
         "messages": messages,
-        "observations": results.counts(connection),
+        "observations": results.counts(connection, 0 if since is None else journal.first_since(connection, since)),
         "deliveries": outbox.counts(connection),
-        "oldest_waiting": {str(row[0]): from_us(row[1]).isoformat() for row in oldest if row[1] is not None},
+        "oldest_waiting": {str(row[0]): from_us(row[1]).isoformat() for row in oldest},
         "orders": {
             str(row[0]): int(row[1])
             for row in connection.execute(text("SELECT state, count(*) FROM lab_order GROUP BY state"))

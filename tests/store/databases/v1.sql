@@ -65,7 +65,7 @@ CREATE TABLE lab_order (
 	received_at BIGINT NOT NULL, 
 	changed_at BIGINT NOT NULL, 
 	CONSTRAINT pk_lab_order PRIMARY KEY (id), 
-	CONSTRAINT uq_lab_order_source_specimen_placer_code UNIQUE (source, specimen, placer, code)
+	CONSTRAINT uq_lab_order_source_placer_code_specimen UNIQUE (source, placer, code, specimen)
 );
 INSERT INTO "lab_order" VALUES(1,'emr','S1','P1','','CBC','','000123','000123^^^TH^MR','NGUYEN^VAN A','19700102','M',NULL,'','','',NULL,'','R','open',1795335300123456,1795335300123456);
 CREATE TABLE meta (
@@ -159,11 +159,10 @@ CREATE INDEX ix_audit_subject ON audit (subject);
 CREATE INDEX ix_delivery_unsettled ON delivery (destination, lane, id) WHERE state IN ('waiting', 'parked');
 CREATE INDEX ix_delivery_state_destination_held_back_id ON delivery (state, destination, held_back, id);
 CREATE INDEX ix_lab_order_patient_id ON lab_order (patient_id);
-CREATE INDEX ix_lab_order_placer ON lab_order (placer);
 CREATE INDEX ix_lab_order_specimen ON lab_order (specimen);
 CREATE INDEX ix_lab_order_state ON lab_order (state);
 CREATE INDEX ix_order_message_source_sha256 ON order_message (source, sha256);
-CREATE INDEX ix_transmission_part_key ON transmission (part_key) WHERE part_key IS NOT NULL;
+CREATE INDEX ix_transmission_part_key_state ON transmission (part_key, state) WHERE part_key IS NOT NULL;
 CREATE INDEX ix_transmission_state_id ON transmission (state, id);
 CREATE INDEX ix_result_transmission_id_ordinal ON result (transmission_id, ordinal);
 CREATE INDEX ix_observation_open ON observation (state, received_at) WHERE state IN ('waiting', 'held');

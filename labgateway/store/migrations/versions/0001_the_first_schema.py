@@ -91,12 +91,11 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lab_order")),
         sa.UniqueConstraint(
-            "source", "specimen", "placer", "code", name=op.f("uq_lab_order_source_specimen_placer_code")
+            "source", "placer", "code", "specimen", name=op.f("uq_lab_order_source_placer_code_specimen")
         ),
     )
     with op.batch_alter_table("lab_order", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_lab_order_patient_id"), ["patient_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_lab_order_placer"), ["placer"], unique=False)
         batch_op.create_index(batch_op.f("ix_lab_order_specimen"), ["specimen"], unique=False)
         batch_op.create_index(batch_op.f("ix_lab_order_state"), ["state"], unique=False)
 
@@ -153,8 +152,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("transmission", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_transmission_part_key"),
-            ["part_key"],
+            batch_op.f("ix_transmission_part_key_state"),
+            ["part_key", "state"],
             unique=False,
             sqlite_where=sa.text("part_key IS NOT NULL"),
             postgresql_where=sa.text("part_key IS NOT NULL"),

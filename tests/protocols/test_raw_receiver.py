@@ -103,7 +103,7 @@ def test_each_changed_byte_is_seen(name: str) -> None:
     for at in range(1, len(good)):
         damaged = good[:at] + bytes([good[at] ^ 0x08]) + good[at + 1 :]
         assert not [e for e in converse(name, [damaged])[0] if isinstance(e, Frame)]
-        assert not unframe(damaged, FRAMINGS[name]).texts
+        assert not FRAMINGS[name].checked_at_rest or not unframe(damaged, FRAMINGS[name]).texts
 
 
 @pytest.mark.parametrize("name", NAMES)

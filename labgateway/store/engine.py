@@ -132,13 +132,18 @@ class Store:
     @classmethod
     def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
         try:
-            more: dict[str, Any] = {"connect_args": {"options": server.OPTIONS}, **_DISCREET}
+            own = make_url(url).query.get("options", "")
+
+            def options(ours: str) -> dict[str, str]:
+                return {"options": f"{own if isinstance(own, str) else ' '.join(own)} {ours}"}
+
             readers = create_engine(
-                url, pool_size=READERS, pool_pre_ping=True, isolation_level="REPEATABLE READ", **more
-            )
+                url, pool_size=READERS, pool_pre_ping=True, isolation_level="REPEATABLE READ",
+                connect_args=options(server.READING), **_DISCREET,
+            )  # fmt: skip
             if readonly:
                 return cls._readable(readers, server.BACKEND, "the database server")
-            engine = create_engine(url, poolclass=NullPool, **more)
+            engine = create_engine(url, poolclass=NullPool, connect_args=options(server.OPTIONS), **_DISCREET)
             with engine.connect() as connection:
                 server.check(connection)
             migrate.upgrade(engine, lambda _: None)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, insert, text
+from sqlalchemy.exc import DBAPIError
 
 Row = Sequence[Any]
 
@@ -43,9 +44,7 @@ class Statement:
             names: list[str] = getattr(compiled, "positiontup", None) or []
             found = self._texts[dialect.name] = (str(compiled), names if dialect.positional else None)
         words, order = found
-        cursor: Any = _raw(connection).cursor()
-        cursor.execute(words, values if order is None else [values[name] for name in order])
-        return cursor
+        return _execute(connection, words, values if order is None else [values[name] for name in order])
 
 
 class Insert:
@@ -59,8 +58,7 @@ class Insert:
     def one(self, connection: Connection, row: Row) -> int:
         """Insert a row; returns the number that the database gave it (column ``id``)."""
         words, positional = self._text(connection, numbered=True)
-        cursor: Any = _raw(connection).cursor()
-        cursor.execute(words, row if positional else dict(zip(self._columns, row, strict=True)))
+        cursor = _execute(connection, words, row if positional else dict(zip(self._columns, row, strict=True)))
         number = cursor.lastrowid if positional else cursor.fetchone()[0]
         cursor.close()
         return int(number)
@@ -68,9 +66,8 @@ class Insert:
     def many(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Insert rows whose key is among the columns, or is nobody's business."""
         words, positional = self._text(connection, numbered=False)
-        cursor: Any = _raw(connection).cursor()
-        cursor.executemany(words, rows if positional else [dict(zip(self._columns, r, strict=True)) for r in rows])
-        cursor.close()
+        values = rows if positional else [dict(zip(self._columns, r, strict=True)) for r in rows]
+        _execute(connection, words, values, many=True).close()
 
     def _text(self, connection: Connection, *, numbered: bool) -> tuple[str, bool]:
         dialect = connection.dialect
@@ -93,9 +90,9 @@ def next_numbers(connection: Connection, table: Table, count: int) -> range | li
     In SQLite nobody else inserts within our transaction, so they simply run on; a server has a sequence.
     """
     if connection.dialect.name == "sqlite":
-        cursor: Any = _raw(connection).cursor()
         # The name of one of our own tables.
-        (last,) = cursor.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}").fetchone()  # noqa: S608
+        cursor = _execute(connection, f"SELECT coalesce(max(id), 0) FROM {table.name}", ())  # noqa: S608
+        (last,) = cursor.fetchone()
         cursor.close()
         return range(last + 1, last + 1 + count)
     found = connection.execute(
@@ -105,5 +102,14 @@ def next_numbers(connection: Connection, table: Table, count: int) -> range | li
     return sorted(int(row[0]) for row in found)
 
 
-def _raw(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
+def _execute(connection: Connection, words: str, values: Any, *, many: bool = False) -> Any:
+    """Run by the driver; its errors are raised as SQLAlchemy raises them, without the values."""
+    driver: Any = connection.connection.dbapi_connection
+    cursor: Any = driver.cursor()
+    try:
+        (cursor.executemany if many else cursor.execute)(words, values)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(
+            words, None, error, connection.dialect.loaded_dbapi.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    return cursor

@@ -11,6 +11,8 @@ from labgateway.store.writer import Backend
 OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c statement_timeout=0"
 """Sent with each connection; ``check`` reads the one that matters back."""
 
+READING = f"{OPTIONS} -c default_transaction_read_only=on"
+
 
 def check(connection: Connection) -> None:
     """Raises StoreError when a commit would return before it is on disk."""
@@ -36,8 +38,12 @@ def commit(connection: Connection) -> None:
 
 
 def rollback(connection: Connection) -> None:
-    """Undo everything since ``begin``."""
-    connection.rollback()
+    """Undo everything since ``begin``; after a lost connection only ours is left to be undone."""
+    try:
+        connection.rollback()
+    except DBAPIError:
+        connection.invalidate()
+        connection.rollback()
 
 
 def judge(error: BaseException) -> StoreError | None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, create_engine, event, text
 from labgateway.model import ObservationState, Patient
 from labgateway.store import journal, migrate, orders, outbox, results, sqlite, worklist
 from labgateway.store.engine import Store
-from tests.store.kit import NOW, append, observe
+from tests.store.kit import NOW, append, observe, order
 
 
 def add(connection: Connection, lane: str, control_id: str, destination: str = "emr", **more: bool) -> int:

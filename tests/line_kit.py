@@ -78,6 +78,8 @@ class Analyzer(Tape):
         self._at = -1
         self._tries = 0
         self._timer: Any = None
+        self._resting = False
+        """Neither asking nor sending: no answer is awaited, so none means anything."""
         self.acknowledged: list[bytes] = []
         """Frames that we may forget, in order."""
         self.failed = 0
@@ -88,6 +90,7 @@ class Analyzer(Tape):
             self.done = not self.gone
             return
         self._at, self._tries = -1, 0
+        self._resting = False
         self._send(ENQ)
 
     def _send(self, data: bytes) -> None:
@@ -99,16 +102,20 @@ class Analyzer(Tape):
             self._timer.cancel()
         self._timer = self._scheduler.call_later(seconds, call)
 
+    def _rest(self, seconds: float) -> None:
+        self._resting = True
+        self._wait(seconds, self.begin)
+
     def _again(self) -> None:
         # Silence: the standard ends the session, the message stays ours and is sent again as a whole.
         if not self.gone:
             self.failed += 1
             self.channel.send(EOT)
-            self._wait(10.0, self.begin)
+            self._rest(10.0)
 
     def received(self, data: bytes) -> None:
         super().received(data)
-        if self.done or not self._sessions:
+        if self.done or self._resting or not self._sessions:
             return
         session = self._sessions[0]
         answer = data[-1:]
@@ -120,11 +127,11 @@ class Analyzer(Tape):
             if self._at == len(session):
                 self._sessions.pop(0)
                 self.channel.send(EOT)
-                self._wait(0.01, self.begin)
+                self._rest(0.01)
             else:
                 self._send(session[self._at])
         elif self._at < 0:
-            self._wait(10.0, self.begin)
+            self._rest(10.0)
         else:
             self._tries += 1
             if self._tries >= 6:

@@ -91,8 +91,7 @@ def test_the_way_bytes_are_cut_changes_nothing(
 
 _BAD_LINE = {
     "seed": st.integers(0, 1 << 16),
-    "lose": st.floats(0, 0.01),
-    "garble": st.floats(0, 0.01),
+    "hurt": st.floats(0, 0.3),
     "cut": st.floats(0, 1),
     "full": st.lists(st.booleans(), max_size=6),
 }
@@ -100,27 +99,19 @@ _BAD_LINE = {
 
 @settings(max_examples=80, deadline=None)
 @given(**_BAD_LINE)
-def test_what_is_acknowledged_is_on_disk(seed: int, lose: float, garble: float, cut: float, full: list[bool]) -> None:
+def test_what_is_acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool]) -> None:
     """At every moment: an L frame that the instrument may forget is committed."""
-    _acknowledged_is_on_disk(seed, lose, garble, cut, full, every_frame=False)
+    _acknowledged_is_on_disk(seed, hurt, cut, full, every_frame=False)
 
 
-@pytest.mark.xfail(
-    reason="open: every_frame, full store, damaged line: a frame was once acknowledged and on no disk; no driver uses it",
-    strict=False,
-)
 @settings(max_examples=80, deadline=None)
 @given(**_BAD_LINE)
-def test_every_acknowledged_frame_is_on_disk(
-    seed: int, lose: float, garble: float, cut: float, full: list[bool]
-) -> None:
+def test_every_acknowledged_frame_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool]) -> None:
     """At every moment, with every_frame: any frame that the instrument may forget is committed."""
-    _acknowledged_is_on_disk(seed, lose, garble, cut, full, every_frame=True)
+    _acknowledged_is_on_disk(seed, hurt, cut, full, every_frame=True)
 
 
-def _acknowledged_is_on_disk(
-    seed: int, lose: float, garble: float, cut: float, full: list[bool], *, every_frame: bool
-) -> None:
+def _acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool], *, every_frame: bool) -> None:
     scheduler = Scheduler()
     journal = Journal(scheduler, 0.01)
     journal.errors = [StoreFullError("full") if fails else None for fails in full]
@@ -132,27 +123,27 @@ def _acknowledged_is_on_disk(
         analyzers.append(Analyzer(channel, scheduler, sessions))
         return analyzers[0]
 
-    cable = Cable(
-        scheduler, analyzer, gateway.open, random=Random(seed), to_b=Faults(lose=lose, garble=garble, cut=cut)
-    )
+    cable = Cable(scheduler, analyzer, gateway.open, random=Random(seed), to_b=Faults(hurt=hurt, cut=cut))
     analyzers[0].begin()
     checked = 0
     for _ in range(3000):
         scheduler.run_for(0.1)
         for sent in analyzers[0].acknowledged[checked:]:
             if every_frame or sent[2:3] == b"L":
-                assert any(sent.rstrip() in row.data for row in journal.rows.values()), sent
+                assert any(sent[:-4] in row.data for row in journal.rows.values()), sent
         checked = len(analyzers[0].acknowledged)
         if analyzers[0].done:
             break
     cable.tear()
     scheduler.run_for(60)
-    whole = [b"".join(frames) for frames in sessions]
-    assert set(journal.complete()) <= set(whole)
+    # A digit of a checksum that became its lower case is no damage, so the texts are compared.
+    whole = [message(n) for n in range(3)]
+    complete = [text for data in journal.complete() for text in unframe(data).messages]
+    assert set(complete) <= set(whole)
     if analyzers[0].done:
-        assert set(journal.complete()) == set(whole)
-    if not (lose or garble or any(full)):
-        assert journal.complete() == whole
+        assert set(complete) == set(whole)
+    if not (hurt or any(full)):
+        assert complete == whole
 
 
 def test_no_answer_before_the_commit() -> None:
@@ -274,7 +265,7 @@ def test_every_frame_is_kept_before_its_ack() -> None:
         assert row.control is Control.PART
         assert not row.complete
     tape.channel.send(EOT)
-    scheduler.run_for(2)
+    scheduler.run_for(3)
     (row,) = journal.rows.values()
     assert (row.data, row.complete, row.control) == (b"".join(frames), True, Control.WHOLE)
 
@@ -289,8 +280,23 @@ def test_every_frame_ends_a_message_at_the_next_h() -> None:
     for data in (ENQ, *sent, EOT):
         tape.channel.send(data)
         scheduler.run_for(0.1)
+    scheduler.run_for(2)
     assert journal.complete() == [b"".join(sent[:2]), b"".join(sent[2:])]
     assert journal.incomplete() == []
+
+
+def test_every_frame_doubts_an_end_with_noise_behind_it() -> None:
+    """With every_frame, an STX that was damaged into EOT does not make half a message whole."""
+    scheduler = Scheduler()
+    journal = Journal(scheduler)
+    _, tape = taped(scheduler, line(scheduler, journal, message_end="every_frame"))
+    frames = session(message(1))
+    for data in (ENQ, frames[0], frames[1], EOT + frames[2][1:]):
+        tape.channel.send(data)
+        scheduler.run_for(0.1)
+    scheduler.run_for(60)
+    assert journal.complete() == []
+    assert [row.data for row in journal.incomplete()] == [b"".join(frames[:2])]
 
 
 def test_two_messages_in_one_frame_are_safe() -> None:

@@ -102,7 +102,7 @@ async def test_refusals_are_counted() -> None:
 
 
 def test_over_a_bad_cable() -> None:
-    """Player against Line over a cable that loses and garbles: what the player counts as accepted is in the journal."""
+    """Player against Line over a cable that hurts a byte here and there: what the player counts as accepted is in the journal."""
     for seed in range(20):
         scheduler = Scheduler()
         journal = Journal(scheduler)
@@ -110,7 +110,7 @@ def test_over_a_bad_cable() -> None:
         over: list[Summary] = []
         script = Script(tuple(message(n) for n in range(5)), "astm")
         player = Player(script, over.append, clock=scheduler.now, call_at=scheduler.call_at)
-        bad = Faults(lose=0.003, garble=0.003, cut=0.5, delay_s=(0.0, 0.05))
+        bad = Faults(hurt=0.05, cut=0.5, delay_s=(0.0, 0.05))
         Cable(scheduler, player.open, gateway.open, random=Random(seed), to_b=bad)
         scheduler.run_for(3600)
         assert over

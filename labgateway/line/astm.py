@@ -34,6 +34,10 @@ GAVE_UP_S = 10.0
 """With every_frame, EOT so long after the last accepted frame, or after a NAK, comes from a sender that gave up (it
 waits 15 s for an answer, LIS01-A2 6.5.2.3): then the message is not whole."""
 
+SETTLE_S = 1.5
+"""Noise is told when it has been over for 1 s."""
+_NO_END = "the session ended before the message did"
+
 _BEGINS, _CLOSES, _SPLITS = int(Mark.BEGINS), int(Mark.CLOSES), int(Mark.SPLITS)
 _LINE_END = b"\r\n"
 
@@ -57,6 +61,7 @@ class AstmConversation:
         self._kept = 0
         self._kept_at = 0.0
         self._faults = 0
+        self._settling: Timer | None = None
         self._limit = wiring.max_message_bytes
         self._waiting: Frame | None = None
         self._held = 0
@@ -95,6 +100,7 @@ class AstmConversation:
             self._timer.cancel()
         self._machine.lost(now)
         self._pump(now)
+        self._settle(complete=True)
         self._wiring.ended(self, why)
 
     def _pump(self, now: float) -> None:
@@ -196,18 +202,30 @@ class AstmConversation:
     def _other(self, event: Event, now: float) -> None:
         match event:
             case Opened():
+                self._settle(complete=True)
                 self._end("the instrument began anew")
             case Closed():
                 gave_up = self._machine.faults.total() > self._faults or now - self._kept_at > GAVE_UP_S
-                self._end("the session ended before the message did", complete=self._every_frame and not gave_up)
+                if self._every_frame and self._parts and not gave_up:
+                    self._settling = self._wiring.call_at(now + SETTLE_S, lambda: self._settle(complete=True))
+                else:
+                    self._end(_NO_END)
             case Broken(why):
                 self._stats.broken += 1
                 self._wiring.say("line.broken", instrument=self._wiring.name, why=why.value)
                 self._end(why.value)
             case Noise(length):
                 self._wiring.say("line.junk", instrument=self._wiring.name, bytes=length)
+                self._settle(complete=False)
             case Frame():
                 pass
+
+    def _settle(self, *, complete: bool) -> None:
+        """With every_frame, what EOT ended is whole unless noise came behind it: then a damaged STX looked like EOT."""
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+            self._end(_NO_END, complete=complete)
 
     def _end(self, why: str, *, complete: bool = False) -> None:
         """The message that is open, if one is, gets no further frame."""

@@ -77,9 +77,10 @@ class Scheduler:
 class Faults:
     """How bad one direction of a cable is.
 
-    lose, garble: chance for each byte. repeat: chance that a chunk comes twice. cut: chance that a chunk
-    arrives in pieces. delay_s: shortest and longest time on the way. part: chance for each chunk that the
-    cable is torn out there.
+    lose, garble: chance for each byte. Several in one frame may cancel out in ASTM's checksum of eight bits, and
+    nobody can see that. hurt: chance that a chunk has exactly one byte lost or changed, which a receiver must see.
+    repeat: chance that a chunk comes twice. cut: chance that a chunk arrives in pieces. delay_s: shortest and
+    longest time on the way. part: chance for each chunk that the cable is torn out there.
     """
 
     lose: float = 0.0
@@ -88,6 +89,7 @@ class Faults:
     cut: float = 0.0
     delay_s: tuple[float, float] = (0.0, 0.0)
     part: float = 0.0
+    hurt: float = 0.0
 
 
 NO_FAULTS = Faults()
@@ -179,6 +181,10 @@ class End:
                 for byte in data
                 if not (faults.lose and random.random() < faults.lose)
             )
+        if faults.hurt and data and random.random() < faults.hurt:
+            at = random.randrange(len(data))
+            other = (data[at] + random.randrange(1, 256)) % 256
+            data = data[:at] + (bytes([other]) if random.random() < 0.5 else b"") + data[at + 1 :]
         if faults.repeat and random.random() < faults.repeat:
             data += data
         pieces = [data]

@@ -54,6 +54,7 @@ SETTLE_S = 0.3
 """A doubtful ENQ is one if so long nothing follows."""
 
 _STX, _ETX, _LF, _CR = 0x02, 0x03, 0x0A, 0x0D
+_ENDS = b"\x03\x17"
 _ZERO, _ONE = 0x30, 0x31
 _STANDARD = LinkRules()
 
@@ -206,17 +207,16 @@ class Receiver:
     def _take_whole(self, data: bytes, now: float) -> bool:
         """One whole short frame, due and undamaged, ended by CR LF: as nearly all come. False: the long way."""
         end = len(data) - 5
-        if not 2 <= end <= 250 or data[1] != self._due or data[0] != _STX or data[-1] != _LF or data[-2] != _CR:
+        due = self._due
+        if not 2 <= end <= 250 or data[1] != due or data[0] != _STX or data[-1] != _LF or data[-2] != _CR:
             return False
-        if data.find(b"\x03") == end and b"\x17" not in data:
-            last = True
-        elif data.find(b"\x17") == end and b"\x03" not in data:
-            last = False
-        else:
+        text = data[2:end]
+        ending = data[end]
+        if ending not in _ENDS or b"\x03" in text or b"\x17" in text:
             return False
-        if HEX.get(data[end + 1 : end + 3]) != adler32(data[1 : end + 1], 0) & 0xFF:
+        if HEX.get(data[end + 1 : end + 3]) != (due + adler32(text, 0) + ending) & 0xFF:
             return False
-        self._offered = frame = Frame(data[1] - _ZERO, data[2:end], last, data[:-2])
+        self._offered = frame = Frame(due - _ZERO, text, ending == _ETX, data[:-2])
         self._events.append(frame)
         self.state = _DECIDING
         self._ready = self._late = False

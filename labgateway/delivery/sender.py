@@ -27,115 +27,21 @@ from __future__ import annotations
 import asyncio
 import random as _random
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.delivery.ports import Delivery, Destination, Done, Health, Outbox, State
 from labgateway.delivery.schedule import AS_DESIGNED, Schedule
 from labgateway.errors import StoreError
-
-Done = Callable[[BaseException | None], None]
-"""Called in the loop after the commit (None), or with why there was none."""
 
 LOG_EVERY_S = 60.0
 _FETCH_PAUSE_S = 0.005  # several arrivals share one read of the store
 _IN_HAND = 1024  # lanes read and not finished, most of them waiting for their next try
 _GRACE_S = 0.5  # at the end: for answers that are on their way
 _LAST_COMMITS_S = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message owed to one destination.
-
-    id: the store's. lane: the specimen; patient data, so never in a log. control_id: MSH-10 or its like,
-    stable. body: as it is sent each time. refusals: counted refusals so far (``Refused.may_retry``).
-    """
-
-    id: int
-    lane: str
-    control_id: str
-    body: bytes
-    refusals: int = 0
-
-
-class Destination(Protocol):
-    """Where a delivery goes."""
-
-    @property
-    def connections(self) -> int:
-        """How many ``send`` may run at once."""
-        ...
-
-    async def send(self, body: bytes, control_id: str) -> Outcome:
-        """One attempt; it ends by itself within the destination's own limits."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of every connection."""
-        ...
-
-
-class Outbox(Protocol):
-    """The store, as far as one destination's deliveries are concerned.
-
-    settle, retry and park only submit; ``done`` is called in the loop after the commit. They must commit in
-    the order in which they were called, and be harmless when repeated.
-    """
-
-    async def ready(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
-        """What may be sent next, oldest first: of each lane the oldest unsettled delivery, unless it is parked.
-
-        in_hand: ids to leave out; their lanes are busy. Raises StoreError.
-        """
-        ...
-
-    def settle(self, delivery: Delivery, words: str, done: Done) -> None:
-        """The destination has taken it; words: what it said."""
-        ...
-
-    def retry(self, delivery: Delivery, words: str, done: Done, *, refused: bool) -> None:
-        """An attempt failed and will be repeated. refused: it counts as a refusal."""
-        ...
-
-    def park(self, delivery: Delivery, words: str, done: Done) -> None:
-        """The destination refused it; words: the reason in its own words, for the store only."""
-        ...
-
-
-class State(StrEnum):
-    """How the destination stands to us."""
-
-    STARTING = "starting"
-    """Has not been tried yet."""
-    ANSWERING = "answering"
-    AWAY = "away"
-    SHADOW = "shadow"
-    """Deliveries are prepared and kept; nothing is sent."""
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """For the status page. Times are aware UTC, None: never. why: of the outage, no patient data.
-
-    in_hand: deliveries read from the store and not finished; how many wait in all only the store knows.
-    attempts: probes since the outage began. The counters run since the start of the process.
-    """
-
-    destination: str
-    state: State
-    since: datetime
-    why: str
-    last_answer_at: datetime | None
-    in_hand: int
-    attempts: int
-    accepted: int
-    refused: int
-    parked: int
 
 
 @dataclass(slots=True)
@@ -204,6 +110,7 @@ class Sender:
         self._state = State.SHADOW if shadow else State.STARTING
         self._since = utcnow()
         self._why = ""
+        self._trouble = ""
         self._last_answer_at: datetime | None = None
         self._accepted = self._refused = self._parked = 0
         self._said: dict[str, tuple[float, int]] = {}
@@ -243,6 +150,7 @@ class Sender:
             self._accepted,
             self._refused,
             self._parked,
+            self._trouble,
         )
 
     # From the store
@@ -267,13 +175,15 @@ class Sender:
             self._more = False
             self._freed.clear()
             got = await self._outbox.ready(self._window, tuple(self._in_hand))
-        except StoreError:
+        except StoreError as error:
             self._more = True
+            self._in_trouble(error)
             self._later(self._schedule.wait_s(1, self._random), self._refill)
             return
         finally:
             self._fetching = None
             self._fetch_at = asyncio.get_running_loop().time() + _FETCH_PAUSE_S
+        self._trouble = ""
         before = len(self._in_hand)
         for delivery in got:
             if delivery.lane in self._lanes or delivery.lane in self._freed:
@@ -346,7 +256,7 @@ class Sender:
                     self._later(self._schedule.wait_s(item.refusals, self._random), lambda: self._again(item))
                 else:
                     self._parked += 1
-                    self._seldom("delivery_parked", delivery=item.delivery.id)
+                    self._seldom("delivery_parked", level="warning", delivery=item.delivery.id)
                     self._finish(item, words, self._outbox.park)
             case Silent(why):
                 item.silences += 1
@@ -378,6 +288,7 @@ class Sender:
             if error is None:
                 self._finished(item)
             elif self._running() is not None:
+                self._in_trouble(error)
                 wait_s = self._schedule.wait_s(failures + 1, self._random)
                 self._later(wait_s, lambda: self._finish(item, words, how, failures + 1))
 
@@ -402,9 +313,9 @@ class Sender:
         if self._state is not State.ANSWERING:
             self._turn(State.ANSWERING, "")
         if self._away:
-            away_s = round(self._time() - self._away_since, 1)
+            seconds = round(self._time() - self._away_since, 1)
             if self._away_said:
-                self._say("destination_back", destination=self.name, away_s=away_s, attempts=self._away)
+                self._say("destination_back", destination=self.name, seconds=seconds, attempt=self._away)
             self._away, self._away_said = 0, False
 
     def _gone(self, why: str, probe: bool) -> None:
@@ -418,20 +329,25 @@ class Sender:
         wait_s = self._schedule.wait_s(self._away, self._random)
         self._probe_at = self._time() + wait_s
         self._later(wait_s, self._pump)
-        self._away_said |= self._seldom("destination_away", why=why, attempts=self._away)
+        self._away_said |= self._seldom("destination_away", level="warning", why=why, attempt=self._away)
+
+    def _in_trouble(self, error: BaseException) -> None:
+        """The store cannot give or take: nothing is lost, but nothing leaves; someone must hear of it."""
+        self._trouble = str(error) if isinstance(error, StoreError) else type(error).__name__
+        self._seldom("deliveries_stand_still", level="error", why=self._trouble)
 
     def _turn(self, state: State, why: str) -> None:
         self._state, self._why, self._since = state, why, self._utcnow()
 
     def _seldom(self, event: str, **ids: object) -> bool:
-        """Say it, at most once a minute of each kind; ``unsaid`` counts those between. False: it was not said."""
+        """Say it, at most once a minute of each kind; ``suppressed`` counts those between. False: it was not said."""
         now = self._time()
         last, unsaid = self._said.get(event, (now - LOG_EVERY_S, 0))
         if now - last < LOG_EVERY_S:
             self._said[event] = (last, unsaid + 1)
             return False
         self._said[event] = (now, 0)
-        self._say(event, destination=self.name, **ids, **({"unsaid": unsaid} if unsaid else {}))
+        self._say(event, destination=self.name, **ids, **({"suppressed": unsaid} if unsaid else {}))
         return True
 
     # Tasks and timers

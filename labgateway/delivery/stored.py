@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from labgateway.delivery.sender import Delivery, Done
+from labgateway.delivery.ports import Delivery, Done
 from labgateway.store import outbox
 from labgateway.store.engine import Store
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused
-from labgateway.delivery.sender import Delivery, Done
+from labgateway.delivery.ports import Delivery, Done
 from labgateway.errors import StoreError
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.delivery.ports import Delivery, State
 from labgateway.delivery.schedule import Schedule
-from labgateway.delivery.sender import Delivery, Sender, State
+from labgateway.delivery.sender import Sender
 from tests.delivery.simulated import Attempt, MemoryOutbox, ScriptedDestination, now, simulate, utcnow
 
 DAY_S = 86_400.0
@@ -275,6 +276,26 @@ def test_an_answer_is_not_sent_again_when_the_store_cannot_book_it() -> None:
     simulate(run)
     assert [a.id for a in to.attempts] == [1, 2]
     assert outbox.states() == {1: "settled", 2: "settled"}
+
+
+def test_a_store_that_gives_nothing_is_said() -> None:
+    """Deliveries that cannot be read for an hour: said once a minute and in the health, then they leave."""
+    lines: list[tuple[float, str, object]] = []
+    outbox, to = MemoryOutbox(failing=True), ScriptedDestination()
+
+    async def run() -> None:
+        outbox.owe("A")
+        async with running(outbox, to, say=lambda event, **ids: lines.append((now(), event, ids.get("why")))) as sender:
+            await asyncio.sleep(3600)
+            assert sender.health().trouble == "away"
+            outbox.failing = False
+            await asyncio.sleep(5)
+            assert sender.health().trouble == ""
+
+    simulate(run)
+    assert {line[1:] for line in lines} == {("deliveries_stand_still", "away")}
+    assert 55 <= len(lines) <= 61
+    assert outbox.states() == {1: "settled"}
 
 
 def test_a_freed_delivery_goes_on_with_its_lane() -> None:

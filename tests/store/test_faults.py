@@ -112,7 +112,7 @@ def test_a_failed_checkpoint_is_no_secret(url: str) -> None:
     Store.open(url).close_now()
     path = url.removeprefix("sqlite:///")
     process = child(
-        url, 3, waiters=2,
+        url, 1.2, waiters=2,
         prefix=("strace", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=fdatasync,fsync",
                 "-e", "inject=fdatasync,fsync:error=EIO:when=1+"),
     )  # fmt: skip
@@ -144,7 +144,7 @@ def test_a_full_disk_refuses_and_goes_on_by_itself(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 1_000_000)
     url = f"sqlite:///{small_disk}/labgateway.db"
-    process = child(url, 4, waiters=3)
+    process = child(url, 2.5, waiters=3)
     assert process.stdout
     lines: list[str] = []
     for line in process.stdout:

@@ -66,8 +66,10 @@ def decode_file(path: Path, driver: str | None = None, *, folders: Iterable[Path
         raise DecodeError(f"{path} cannot be read: {error.strerror or type(error).__name__}.") from None
     known = library(folders)
     named = named_drivers(driver, known) if driver is not None else ()
-    raw = next((each.protocol for each in named if each.protocol not in ("astm", "hl7")), None)
-    capture = captures.open_capture(data, protocol=raw)
+    capture = captures.open_capture(data)
+    raw = tuple(each for each in named if each.layout)
+    if raw and not any(_speaks(message, named) for message in capture.messages):
+        capture, named = captures.open_capture(data, protocol=raw[0].protocol), raw
     if not capture.messages:
         why = capture.damage[0] if capture.damage else "it is empty"
         raise DecodeError(f"{path} holds no readable message: {why}.")
@@ -93,8 +95,16 @@ def named_drivers(name: str, known: Library) -> tuple[Driver, ...]:
     )
 
 
+def _speaks(message: bytes, named: Sequence[Driver]) -> bool:
+    """Whether a message has the header of a protocol that one of these drivers reads: then it is no raw framing."""
+    protocol, rows = recognise.header_rows(message)
+    return bool(rows) and rows[0].name in ("H", "MSH") and any(each.protocol == protocol for each in named)
+
+
 def _decode(message: bytes, named: Sequence[Driver], known: Library) -> Said:
-    if named:
+    if named and all(each.layout for each in named):
+        chosen = named[0]
+    elif named:
         protocol, _ = recognise.header_rows(message)
         fitting = [driver for driver in named if driver.protocol == protocol]
         chosen = (fitting or list(named))[0]

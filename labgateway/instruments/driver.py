@@ -190,6 +190,10 @@ class _Form:
                 table.wrong(key, f'"{name}" is no name of [layout].', f"Use one of: {', '.join(layout.names)}.")
         return tuple(places)
 
+    def _place(self, key: str) -> Place | None:
+        """The place that a condition's key names: a path, or a name of the layout that is none of [where]."""
+        return self.layout.place(key) if self.layout else read_place(key)
+
     def misfit(self, place: Place) -> str | None:
         """Why a place cannot be in a message of this protocol; None when it can."""
         match self.protocol:
@@ -217,7 +221,7 @@ class _Form:
                 table.path, "is empty and would always hold.", "Name a path and what must stand there."
             )
         for key, wanted in rest.items():
-            place = self.layout.place(key) if self.layout else read_place(key)
+            place = None if self.layout and key in self.where else self._place(key)
             places = (place,) if place else self.where.get(key, ())
             if place and not self.layout and (wrong := self.misfit(place)):
                 table.wrong(key, f'"{key}" {wrong}', "Count as the standard of the protocol does.")

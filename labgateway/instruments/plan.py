@@ -105,7 +105,7 @@ def _make_plan(
     def ready(conditions: Iterable[Condition], own: str = row) -> Ready:
         return tuple(
             tuple(
-                (texts.get(clause.key) or _plain(clause.places, own, None), clause.pattern.search)
+                (texts[clause.key] if clause.key in where else _plain(clause.places, own, None), clause.pattern.search)
                 for clause in condition
             )
             for condition in conditions

@@ -8,13 +8,12 @@ for this one message. Prints its port on the first line.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import queue
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
-
-import pysqlite3.dbapi2 as sqlite  # pyright: ignore[reportMissingTypeStubs]  # no stubs are published
 
 Row = tuple[bytes, list[tuple[str, str, str]]]
 
@@ -25,6 +24,8 @@ class Committer:
     def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.jobs: queue.SimpleQueue[tuple[Row, Callable[[], None]]] = queue.SimpleQueue()
+        # The wheel has no stubs; the same library as the gateway's store.
+        sqlite: Any = importlib.import_module("pysqlite3.dbapi2")
         db: Any = sqlite.connect(path, isolation_level=None, check_same_thread=False)
         for statement in (
             "PRAGMA journal_mode=WAL",

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from labgateway.config import Config, Instrument, LineSection, MllpDestination, TcpLine, TcpListenLine
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
 from labgateway.delivery.oru import OruOptions, render
+from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments.driver import Library
@@ -137,8 +138,12 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
 
 
 def schedule(section: object) -> dict[str, Any]:
-    """When a destination is tried again, as ``Sender`` takes it."""
-    return {}
+    """When a destination is tried again, as ``Sender`` takes it; {} is the built-in one."""
+    match section:
+        case MllpDestination():
+            return {"schedule": Schedule(section.retry_first_s, section.retry_max_s, section.tries_when_asked)}
+        case _:
+            return {}
 
 
 def declared(driver: Driver) -> dict[str, tuple[str, ...]]:

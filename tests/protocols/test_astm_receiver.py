@@ -557,3 +557,27 @@ def test_module_says_what_it_exports() -> None:
     for name in astm_receiver.__all__:
         assert hasattr(astm_receiver, name)
     assert RESULT.startswith(b"H|")
+
+
+def test_a_frame_without_start_is_refused_also_behind_a_refused_and_a_good_one() -> None:
+    """What mutes the end of a refused transmission is over with the next STX, whichever way that frame is taken."""
+    line = opened()
+    bad = frame(1, b"H|\\^&\r").replace(b"H", b"h")
+    assert line.exchange(bad, frame(1, b"H|\\^&\r"), frame(2, b"P|1\r")[1:], frame(2, b"P|1\r")) == [NAK, ACK, NAK, ACK]
+
+
+@pytest.mark.parametrize("end", [b"\x03", b"\x17"])
+@pytest.mark.parametrize("last", [True, False])
+def test_the_first_etx_or_etb_ends_a_frame(end: bytes, last: bool) -> None:
+    """Also where a whole frame is at hand whose checksum would fit: what stands inside is no text (6.6)."""
+    data = frame(1, b"R|1|a" + end + b"b|c\r", last=last)
+    assert opened().feed(data) == opened().feed(data[:3]) + NAK
+
+
+def test_an_enquiry_before_a_frame_of_the_running_count_is_noise() -> None:
+    """A stray ENQ and then the frame that is due: the session goes on; with number 1 behind it, it begins anew."""
+    line = opened()
+    assert line.exchange(frame(1, b"H|\\^&\r"), ENQ + frame(2, b"P|1\r")) == [ACK, ACK]
+    assert line.names == ["Opened", "Frame", "Noise", "Frame"]
+    assert line.feed(ENQ + frame(1, b"H|\\^&\r")) == ACK + ACK
+    assert line.names[4:] == ["Broken", "Opened", "Frame"]

@@ -85,9 +85,22 @@ def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
 
 
 def protocol(instrument: InstrumentRules, name: str, folders: list[Path]) -> Protocol:
-    """What a line speaks. Of a broken driver what its file says, so that its messages are kept until it is mended."""
+    """What a line speaks. Of a broken driver what its file says, so that its messages are kept until it is mended.
+
+    Raises LabgatewayError for a protocol that no line of this version speaks: with the wrong machine it would
+    acknowledge what it does not understand.
+    """
     if isinstance(instrument.driver, Driver):
-        return "hl7" if instrument.driver.protocol == "hl7" else "astm"
+        match instrument.driver.protocol:
+            case "hl7":
+                return "hl7"
+            case "astm":
+                return "astm"
+            case other:
+                raise LabgatewayError(
+                    f"driver {name} speaks {other}, which no line of this version speaks yet; take this instrument out of "
+                    "config.toml, and read its files with labgateway decode"
+                )
     for folder in folders:
         try:
             text = (folder / name / "driver.toml").read_text(encoding="utf-8")

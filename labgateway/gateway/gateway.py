@@ -259,25 +259,24 @@ class Gateway:
     async def _open_line(self, name: str, *, must: bool = False) -> None:
         section = self.config.instruments[name]
         instrument = self.rules.instruments[name]
-        protocol = build.protocol(instrument, section.driver, self._driver_folders())
-        connect = build.transport(section.line, self._admission, self._say)
-        line = Line(
-            name,
-            protocol,
-            self._keeper(name),
-            connect=connect,
-            wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
-            control_id=new_id,
-            say=self._say,
-            **build.line_options(instrument),
-        )
         try:
+            line = Line(
+                name,
+                build.protocol(instrument, section.driver, self._driver_folders()),
+                self._keeper(name),
+                connect=build.transport(section.line, self._admission, self._say),
+                wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
+                control_id=new_id,
+                say=self._say,
+                **build.line_options(instrument),
+            )
             await line.start()
         except LabgatewayError as error:
             if must:
                 raise LabgatewayError(f"instrument.{name}: {error}") from error
+            if self._shut.get(f"instrument.{name}") != str(error):
+                self._say("port_shut", level="error", instrument=name, why=str(error))
             self._shut[f"instrument.{name}"] = str(error)
-            self._say("port_shut", level="error", instrument=name, why=str(error))
             return
         self._shut.pop(f"instrument.{name}", None)
         self.lines[name] = line

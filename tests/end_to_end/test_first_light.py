@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -395,6 +396,29 @@ async def test_ends_cleanly_and_refuses_a_second(tmp_path: Path) -> None:
             assert gateway.stop() == 0
             assert time.monotonic() - started < 5
             analyzer.close()
+
+
+async def test_one_line_that_cannot_open_costs_only_itself(tmp_path: Path) -> None:
+    """A port in use, and a driver whose framing no line speaks yet, are said; the other lines serve."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        async with Emr() as emr:
+            more = "".join(
+                f'[instrument.{name}]\ndriver = "{driver}"\nmapping = "xn1.toml"\n'
+                f'line = {{ kind = "tcp-listen", host = "127.0.0.1", port = {port} }}\n'
+                for name, driver, port in (
+                    ("blocked", "sysmex_xn", taken.getsockname()[1]),
+                    ("raw", "mindray_bc2800", free_port()),
+                )
+            )
+            site = Site(tmp_path, emr, matching='without_order = "send"', extra=more)
+            with site.gateway as gateway:
+                await asyncio.to_thread(send_astm, site.xn, xn("SB001"))
+                await seen(emr, 3)
+                lines = (await asyncio.to_thread(gateway.status))["lines"]
+                assert str(taken.getsockname()[1]) in lines["blocked"]["trouble"]
+                assert "mindray_stx_sub" in lines["raw"]["trouble"]
 
 
 async def test_no_patient_data_in_the_log(tmp_path: Path) -> None:

@@ -14,13 +14,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, select, text, update
 
 from labgateway.errors import Problem, Reason, StoreError
-from labgateway.store.rows import Insert
-from labgateway.store.tables import to_us, transmission
+from labgateway.store.rows import Insert, Statement
+from labgateway.store.tables import from_us, to_us, transmission
 
 _APPEND = Insert(
     transmission,
@@ -108,23 +107,28 @@ def append_part(
     return int(row.id)
 
 
+_GET = Statement(
+    "SELECT id, instrument, protocol, peer, received_at, raw, sha256, state, reason, detail, driver, config_version, "
+    "mapping_version FROM transmission WHERE id = :number"
+)
+
+
 def get(connection: Connection, number: int) -> Transmission | None:
     """One message. Raises StoreError when its bytes are not those that were stored (a fault of the disk)."""
-    row = connection.execute(select(transmission).where(transmission.c.id == number)).first()
-    return None if row is None else _transmission(row)
-
-
-def _transmission(row: Any) -> Transmission:
-    raw = bytes(row.raw)
-    if hashlib.sha256(raw).hexdigest() != row.sha256:
-        raise StoreError(
-            f"message {row.id} is damaged on disk (its hash differs); restore it from a backup, or send it again"
+    for row in _GET.rows(connection, number=number):
+        found, instrument, protocol, peer, received_at, raw, sha256, state, reason, detail, driver, config, mapping = (
+            row
         )
-    return Transmission(
-        id=row.id, instrument=row.instrument, protocol=row.protocol, peer=row.peer, received_at=row.received_at,
-        raw=raw, state=row.state, problem=problem_of(row.reason, row.detail), driver=row.driver,
-        config_version=row.config_version, mapping_version=row.mapping_version, sha256=row.sha256,
-    )  # fmt: skip
+        raw = bytes(raw)
+        if hashlib.sha256(raw).hexdigest() != sha256:
+            raise StoreError(
+                f"message {found} is damaged on disk (its hash differs); restore it from a backup, or send it again"
+            )
+        return Transmission(
+            found, instrument, protocol, peer, from_us(received_at), raw, state, problem_of(reason, detail), driver,
+            config, mapping, sha256,
+        )  # fmt: skip
+    return None
 
 
 def problem_of(reason: str | None, detail: str) -> Problem | None:
@@ -167,6 +171,12 @@ def first_since(connection: Connection, moment: datetime) -> int:
 _FROM = text("SELECT id, received_at FROM transmission WHERE id >= :n ORDER BY id LIMIT 1")
 
 
+_FINISH = Statement(
+    "UPDATE transmission SET state = :state, reason = :reason, detail = :detail, driver = :driver, "
+    "config_version = :config, mapping_version = :mapping, processed_at = :now WHERE id = :number"
+)
+
+
 def finish(
     connection: Connection,
     number: int,
@@ -178,18 +188,16 @@ def finish(
     problem: Problem | None = None,
 ) -> None:
     """The message is processed, or parked with its problem."""
-    connection.execute(
-        update(transmission)
-        .where(transmission.c.id == number)
-        .values(
-            state="processed" if problem is None else "parked",
-            reason=None if problem is None else problem.reason.name,
-            detail="" if problem is None else problem.detail,
-            driver=driver,
-            config_version=config_version,
-            mapping_version=mapping_version,
-            processed_at=now,
-        )
+    _FINISH.run(
+        connection,
+        number=number,
+        state="processed" if problem is None else "parked",
+        reason=None if problem is None else problem.reason.name,
+        detail="" if problem is None else problem.detail,
+        driver=driver,
+        config=config_version,
+        mapping=mapping_version,
+        now=to_us(now),
     )
 
 
@@ -218,6 +226,11 @@ _EDGE_AFTER = rb"(?![^|^~&\\ \t\r\n\x03\x17])"
 """What may stand beside an id: a delimiter, a blank, the end of a frame or of the text."""
 
 
+_INCOMPLETE = Statement(
+    "SELECT id, raw FROM transmission WHERE state = 'incomplete' AND instrument = :instrument AND received_at >= :since"
+)
+
+
 def supersede_incomplete(connection: Connection, instrument: str, specimens: Sequence[str], since: datetime) -> int:
     """An instrument's full repeat has come: what its broken sessions left since then needs nobody any more.
 
@@ -228,14 +241,8 @@ def supersede_incomplete(connection: Connection, instrument: str, specimens: Seq
     if not names:
         return 0
     named = re.compile(_EDGE_BEFORE + b"(?:" + b"|".join(names) + b")" + _EDGE_AFTER)
-    rows = connection.execute(
-        select(transmission.c.id, transmission.c.raw).where(
-            transmission.c.state == "incomplete",
-            transmission.c.instrument == instrument,
-            transmission.c.received_at >= since,
-        )
-    ).all()
-    done = [row.id for row in rows if named.search(bytes(row.raw))]
+    rows = _INCOMPLETE.rows(connection, instrument=instrument, since=to_us(since))
+    done = [int(number) for number, raw in rows if named.search(bytes(raw))]
     if done:
         connection.execute(update(transmission).where(transmission.c.id.in_(done)).values(state="superseded"))
     return len(done)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, insert, select, update
 
 from labgateway.model import Order, OrderState, Patient, Priority
-from labgateway.store.tables import lab_order, order_message
+from labgateway.store.rows import Statement
+from labgateway.store.tables import from_us, lab_order, order_message
 
 _PLAIN = [
     field.name for field in fields(Order) if field.name not in ("patient", "id", "state", "priority", "received_at")
 ]
+_PATIENT = ("patient_id", "pid3", "pid5", "birth_date", "sex")
+_MOMENTS = ("collected_at", "patient_changed_at", "received_at")
+_COLUMNS = (*_PLAIN, *_PATIENT, "id", "state", "priority", "received_at")
 
 
 def keep_message(
@@ -39,19 +43,13 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
     is written down, since results that came before that moment must be seen by a person.
     """
     values = _values(order)
-    same = and_(
-        lab_order.c.source == order.source,
-        lab_order.c.specimen == order.specimen,
-        lab_order.c.placer == order.placer,
-        lab_order.c.code == order.code,
-    )
-    found = connection.execute(select(lab_order).where(same)).first()
-    if found is not None:
-        before = _order(found)
+    found = _SAME.rows(connection, source=order.source, placer=order.placer, code=order.code, specimen=order.specimen)
+    if found:
+        before = _order(found[0])
         same_patient = before.patient == order.patient or (before.patient.id and before.patient.id == order.patient.id)
         values["patient_changed_at"] = before.patient_changed_at if same_patient else now
-        connection.execute(update(lab_order).where(lab_order.c.id == found.id).values(**values, changed_at=now))
-        return int(found.id)
+        connection.execute(update(lab_order).where(lab_order.c.id == before.id).values(**values, changed_at=now))
+        return before.id
     row = connection.execute(insert(lab_order), {**values, "received_at": order.received_at or now, "changed_at": now})
     return int(row.inserted_primary_key[0])  # type: ignore[index]
 
@@ -89,16 +87,22 @@ def merge(connection: Connection, *, source: str, merged: Sequence[str], survivo
     return sorted(set(found))
 
 
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM lab_order WHERE"  # noqa: S608  # constants
+_BY_SPECIMEN = Statement(f"{_SELECT} specimen = :specimen ORDER BY id")
+_BY_ID = Statement(f"{_SELECT} id = :id")
+_SAME = Statement(f"{_SELECT} source = :source AND placer = :placer AND code = :code AND specimen = :specimen")
+
+
 def for_specimen(connection: Connection, specimen: str) -> list[Order]:
     """Every order of exactly this specimen id, cancelled ones too, first come first."""
-    rows = connection.execute(select(lab_order).where(lab_order.c.specimen == specimen).order_by(lab_order.c.id))
-    return [_order(row) for row in rows]
+    return [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=specimen)]
 
 
 def get(connection: Connection, number: int) -> Order | None:
     """One order."""
-    row = connection.execute(select(lab_order).where(lab_order.c.id == number)).first()
-    return None if row is None else _order(row)
+    for row in _BY_ID.rows(connection, id=number):
+        return _order(row)
+    return None
 
 
 def _patient(patient: Patient) -> dict[str, Any]:
@@ -117,9 +121,12 @@ def _values(order: Order) -> dict[str, Any]:
     }
 
 
-def _order(row: Any) -> Order:
-    patient = Patient(row.patient_id, row.pid3, row.pid5, row.birth_date, row.sex)
-    order = Order(**{name: getattr(row, name) for name in _PLAIN}, patient=patient)
-    return replace(
-        order, id=row.id, state=OrderState(row.state), priority=Priority(row.priority), received_at=row.received_at
-    )
+def _order(row: Sequence[Any]) -> Order:
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    patient = Patient(*(values.pop(name) for name in _PATIENT))
+    for name in _MOMENTS:
+        if values[name] is not None:
+            values[name] = from_us(values[name])
+    values["state"] = OrderState(values["state"])
+    values["priority"] = Priority(values["priority"])
+    return Order(patient=patient, **values)

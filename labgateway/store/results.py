@@ -6,21 +6,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, text, update
+from sqlalchemy import Connection, and_, select, text
 
 from labgateway.errors import Problem
 from labgateway.model import Attachment, Kind, ObservationState, Result, ResultLetter, Status
 from labgateway.store.journal import problem_of
-from labgateway.store.rows import Insert, next_numbers
+from labgateway.store.rows import Insert, Statement, next_numbers
 from labgateway.store.tables import OBSERVATION_OPEN, delivery_observation, from_us, observation, result, to_us
 
 _TEXTS = (
     "patient", "measured_at_text", "where", "patient_name", "birth_date", "sex", "specimen_type", "range", "operator",
     "run", "dilution", "serial", "lot", "level",
 )  # fmt: skip
-_LISTS = ("flags", "comments")
+_texts_of = attrgetter(*_TEXTS)
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_WORD = {member: member.value for kind in (Kind, ObservationState, ResultLetter) for member in kind}
+"""What the driver is given for an enum: it takes plain text only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,11 @@ class Decided:
 
 def pack(said: Result) -> str:
     """Everything of a Result that has no column of its own, as JSON."""
-    more: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(said, name))}
-    for name in _LISTS:
-        if values := getattr(said, name):
-            more[name] = list(values)
+    more: dict[str, Any] = {name: value for name, value in zip(_TEXTS, _texts_of(said), strict=True) if value}
+    if said.flags:
+        more["flags"] = said.flags
+    if said.comments:
+        more["comments"] = said.comments
     if said.status is not Status.FINAL:
         more["status"] = said.status.value
     if said.measured_at is not None:
@@ -105,7 +110,7 @@ def pack(said: Result) -> str:
         more["problem"] = [said.problem.reason.name, said.problem.detail]
     if said.attachments:
         more["attachments"] = [[a.code, a.media_type, a.text] for a in said.attachments]
-    return json.dumps(more, ensure_ascii=False, separators=(",", ":"))
+    return _to_json(more)
 
 
 def unpack(kind: str, specimen: str | None, code: str, value: str | None, unit: str | None, packed: str) -> Result:
@@ -141,142 +146,120 @@ def add_results(connection: Connection, transmission_id: int, said: Sequence[Res
     _ADD_RESULT.many(
         connection,
         [
-            (number, transmission_id, n, r.kind.value, r.specimen, r.code, r.value, r.unit, pack(r))
+            (number, transmission_id, n, _WORD[r.kind], r.specimen, r.code, r.value, r.unit, pack(r))
             for n, (number, r) in enumerate(zip(numbers, said, strict=True))
         ],
     )
     return list(numbers)
 
 
-_COLUMNS = (
+_AS_IT_IS = (
     "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "beside_id", "place_patient", "code", "name",
-    "loinc", "moh", "value",
-    "unit", "original_value", "original_unit", "letter", "state", "reason", "detail", "mapping_version", "replaces",
-    "duplicate_of", "received_at", "decided_at", "decided_by",
+    "loinc", "moh", "value", "unit", "original_value", "original_unit",
 )  # fmt: skip
+_COLUMNS = (
+    *_AS_IT_IS, "letter", "state", "reason", "detail", "mapping_version", "replaces", "duplicate_of", "received_at",
+    "decided_at", "decided_by",
+)  # fmt: skip
+_as_it_is = attrgetter(*_AS_IT_IS)
+_ADD_OBSERVATION = Insert(observation, *_COLUMNS)
 
 
 def _row(d: Decided) -> tuple[Any, ...]:
+    problem = d.problem
     return (
-        d.id, d.result_id, d.transmission_id, d.instrument, d.specimen, d.order_id, d.beside_id, d.place_patient, d.code,
-        d.name, d.loinc, d.moh,
-        d.value, d.unit, d.original_value, d.original_unit, d.letter.value, d.state.value,
-        d.problem.reason.name if d.problem else None, d.problem.detail if d.problem else "", d.mapping_version,
-        d.replaces, d.duplicate_of, d.received_at, d.decided_at, d.decided_by,
+        *_as_it_is(d), _WORD[d.letter], _WORD[d.state], None if problem is None else problem.reason.name,
+        "" if problem is None else problem.detail, d.mapping_version, d.replaces, d.duplicate_of, to_us(d.received_at),
+        to_us(d.decided_at), d.decided_by,
     )  # fmt: skip
-
-
-_ADD_OBSERVATION = Insert(observation, *_COLUMNS)
 
 
 def add_observations(connection: Connection, decided: Sequence[Decided]) -> None:
     """Store what became of results, all of one message at once."""
-    if not decided:
-        return
-    _ADD_OBSERVATION.many(
-        connection, [(*(row := _row(d))[:-3], to_us(row[-3]), to_us(row[-2]), row[-1]) for d in decided]
-    )
+    if decided:
+        _ADD_OBSERVATION.many(connection, [_row(d) for d in decided])
+
+
+_CHANGE = Statement(
+    f"UPDATE observation SET {', '.join(f'{name} = :{name}' for name in _COLUMNS[1:])}, "  # noqa: S608  # constants
+    "row_version = row_version + 1 WHERE id = :id AND row_version = :seen"
+)
 
 
 def redecide(connection: Connection, decided: Decided, expected_row_version: int) -> bool:
     """Change what became of a result, if nobody did meanwhile; False when the row has another version by now."""
     values = dict(zip(_COLUMNS, _row(decided), strict=True))
-    del values["id"]
-    done = connection.execute(
-        update(observation)
-        .where(observation.c.id == decided.id, observation.c.row_version == expected_row_version)
-        .values(**values, row_version=expected_row_version + 1)
-    )
-    return done.rowcount == 1
+    return _CHANGE.run(connection, **values, seen=expected_row_version) == 1
 
 
 _SELECT = (
     "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.beside_id, "
-    "o.place_patient, o.code, o.name, o.loinc, o.moh, "
-    "o.value, o.unit, o.original_value, o.original_unit, o.letter, o.state, o.reason, o.detail, o.row_version, "
-    "o.replaces, o.duplicate_of, o.received_at, o.mapping_version, o.decided_at, o.decided_by, r.kind, "
-    "r.specimen AS said_specimen, r.code AS said_code, r.value AS said_value, r.unit AS said_unit, r.more "
-    "FROM observation o JOIN result r ON r.id = o.result_id "
+    "o.place_patient, o.code, o.name, o.loinc, o.moh, o.value, o.unit, o.original_value, o.original_unit, o.letter, "
+    "o.state, o.reason, o.detail, o.row_version, o.replaces, o.duplicate_of, o.received_at, o.mapping_version, "
+    "o.decided_at, o.decided_by, r.kind, r.specimen, r.code, r.value, r.unit, r.more "
+    "FROM observation o JOIN result r ON r.id = o.result_id WHERE "
+)
+_BY_RECEIPT = "ORDER BY o.received_at, o.transmission_id, r.ordinal"
+_BY_ID = Statement(f"{_SELECT} o.id = :id")
+_BY_TRANSMISSION = Statement(f"{_SELECT} o.transmission_id = :number ORDER BY r.ordinal")
+_BY_SPECIMEN = Statement(f"{_SELECT} o.specimen = :specimen {_BY_RECEIPT}")
+_BY_SPECIMEN_SINCE = Statement(f"{_SELECT} o.specimen = :specimen AND o.received_at >= :since {_BY_RECEIPT}")
+_WAITING = Statement(
+    f"{_SELECT} o.{OBSERVATION_OPEN} AND o.state = 'waiting' AND o.received_at < :before ORDER BY o.received_at LIMIT :most"
+)
+_HELD = Statement(f"{_SELECT} o.{OBSERVATION_OPEN} AND o.state = 'held' ORDER BY o.received_at, o.id LIMIT :most")
+_HELD_OF = Statement(
+    f"{_SELECT} o.{OBSERVATION_OPEN} AND o.state = 'held' AND o.instrument = :instrument "
+    "ORDER BY o.received_at, o.id LIMIT :most"
 )
 
 
-def _read(connection: Connection, where: str, **values: Any) -> list[Stored]:
-    return [_stored(row) for row in connection.execute(text(_SELECT + where), values)]
-
-
-def _stored(row: Any) -> Stored:
+def _stored(row: Sequence[Any]) -> Stored:
+    (
+        number, result_id, transmission_id, instrument, specimen, order_id, beside_id, place_patient, code, name, loinc,
+        moh, value, unit, original_value, original_unit, letter, state, reason, detail, row_version, replaces,
+        duplicate_of, received_at, mapping_version, decided_at, decided_by, *said,
+    ) = row  # fmt: skip
     return Stored(
-        id=row.id,
-        result=unpack(row.kind, row.said_specimen, row.said_code, row.said_value, row.said_unit, row.more),
-        result_id=row.result_id,
-        transmission_id=row.transmission_id,
-        instrument=row.instrument,
-        specimen=row.specimen,
-        order_id=row.order_id,
-        beside_id=row.beside_id,
-        place_patient=row.place_patient,
-        code=row.code,
-        name=row.name,
-        loinc=row.loinc,
-        moh=row.moh,
-        value=row.value,
-        unit=row.unit,
-        original_value=row.original_value,
-        original_unit=row.original_unit,
-        letter=ResultLetter(row.letter),
-        state=ObservationState(row.state),
-        problem=problem_of(row.reason, row.detail),
-        row_version=row.row_version,
-        replaces=row.replaces,
-        duplicate_of=row.duplicate_of,
-        received_at=from_us(row.received_at),
-        mapping_version=row.mapping_version,
-        decided_at=from_us(row.decided_at),
-        decided_by=row.decided_by,
-    )
+        number, unpack(*said), result_id, transmission_id, instrument, specimen, order_id, beside_id, place_patient,
+        code, name, loinc, moh, value, unit, original_value, original_unit, ResultLetter(letter),
+        ObservationState(state), problem_of(reason, detail), row_version, replaces, duplicate_of,
+        from_us(received_at), mapping_version, from_us(decided_at), decided_by,
+    )  # fmt: skip
+
+
+def _all(rows: Sequence[Sequence[Any]]) -> list[Stored]:
+    return [_stored(row) for row in rows]
 
 
 def get(connection: Connection, number: str) -> Stored | None:
     """One observation by its id."""
-    found = _read(connection, "WHERE o.id = :id", id=number)
+    found = _all(_BY_ID.rows(connection, id=number))
     return found[0] if found else None
 
 
 def of_transmission(connection: Connection, number: int) -> list[Stored]:
     """What became of one message, in its order."""
-    return _read(connection, "WHERE o.transmission_id = :n ORDER BY r.ordinal", n=number)
+    return _all(_BY_TRANSMISSION.rows(connection, number=number))
 
 
 def of_specimen(connection: Connection, specimen: str, since: datetime | None = None) -> list[Stored]:
     """Everything observed on a specimen id, oldest first; since: received at or after."""
     if since is None:
-        return _read(
-            connection, "WHERE o.specimen = :s ORDER BY o.received_at, o.transmission_id, r.ordinal", s=specimen
-        )
-    return _read(
-        connection,
-        "WHERE o.specimen = :s AND o.received_at >= :t ORDER BY o.received_at, o.transmission_id, r.ordinal",
-        s=specimen, t=to_us(since),
-    )  # fmt: skip
+        return _all(_BY_SPECIMEN.rows(connection, specimen=specimen))
+    return _all(_BY_SPECIMEN_SINCE.rows(connection, specimen=specimen, since=to_us(since)))
 
 
 def waiting_since(connection: Connection, before: datetime, limit: int) -> list[Stored]:
     """Observations that have waited for their order since before that moment, oldest first."""
-    return _read(
-        connection,
-        f"WHERE o.{OBSERVATION_OPEN} AND o.state = 'waiting' AND o.received_at < :t ORDER BY o.received_at LIMIT :n",
-        t=to_us(before), n=limit,
-    )  # fmt: skip
+    return _all(_WAITING.rows(connection, before=to_us(before), most=limit))
 
 
 def held(connection: Connection, instrument: str | None = None, limit: int = 10_000) -> list[Stored]:
     """Observations that a person must decide, oldest first."""
-    also = "AND o.instrument = :i " if instrument else ""
-    return _read(
-        connection,
-        f"WHERE o.{OBSERVATION_OPEN} AND o.state = 'held' {also}ORDER BY o.received_at, o.id LIMIT :n",
-        n=limit, **({"i": instrument} if instrument else {}),
-    )  # fmt: skip
+    if instrument is None:
+        return _all(_HELD.rows(connection, most=limit))
+    return _all(_HELD_OF.rows(connection, instrument=instrument, most=limit))
 
 
 def counts(connection: Connection, first_message: int = 0) -> dict[str, int]:

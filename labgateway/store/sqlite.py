@@ -71,14 +71,25 @@ def module() -> ModuleType:
         found += ", pysqlite3 is not installed"
     else:
         if sound(_numbers(wheel.sqlite_version)):
-            return wheel
+            return _quick(wheel)
         found += f", pysqlite3's is {wheel.sqlite_version}"
     if sound(_numbers(sqlite3.sqlite_version)):
-        return sqlite3
+        return _quick(sqlite3)
     raise StoreError(
         f"{found}: both can lose committed rows (WAL-reset bug, fixed in 3.51.3, 3.50.7 and 3.44.6). "
         "Install the wheel: pip install 'pysqlite3>=0.6.1'; pysqlite3-binary is too old."
     )
+
+
+def _quick(found: ModuleType) -> ModuleType:
+    """Spare the driver its vain search for an adapter of each NULL and each BLOB: 3.6 us a value, more than the rest."""
+    for kind in (type(None), bytes):
+        found.register_adapter(kind, _as_it_is)
+    return found
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ Moments are UTC in microseconds since 1970, as integers: exact, sortable, the sa
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -34,6 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=256)  # all rows of one message have the same two or three
 def to_us(moment: datetime) -> int:
     """Microseconds since 1970 of an aware datetime. Raises ValueError for a naive one."""
     if moment.tzinfo is None:
@@ -41,6 +43,7 @@ def to_us(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=256)
 def from_us(value: int) -> datetime:
     """Turn microseconds back into an aware datetime."""
     return _EPOCH + timedelta(microseconds=value)
@@ -230,6 +233,7 @@ delivery_observation = Table(
     Column("delivery_id", Number, ForeignKey("delivery.id"), primary_key=True),
     Column("observation_id", String(32), ForeignKey("observation.id"), primary_key=True),
     Index(None, "observation_id"),
+    sqlite_with_rowid=False,
 )
 
 audit = Table(

@@ -39,7 +39,10 @@ CREATE TABLE delivery_observation (
 	CONSTRAINT pk_delivery_observation PRIMARY KEY (delivery_id, observation_id), 
 	CONSTRAINT fk_delivery_observation_delivery_id_delivery FOREIGN KEY(delivery_id) REFERENCES delivery (id), 
 	CONSTRAINT fk_delivery_observation_observation_id_observation FOREIGN KEY(observation_id) REFERENCES observation (id)
-);
+)
+ WITHOUT ROWID
+
+;
 INSERT INTO "delivery_observation" VALUES(1,'01KAHQ5ZK80000000001');
 CREATE TABLE lab_order (
 	id INTEGER NOT NULL, 

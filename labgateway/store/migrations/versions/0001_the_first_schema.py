@@ -260,6 +260,7 @@ def upgrade() -> None:
             ["observation_id"], ["observation.id"], name=op.f("fk_delivery_observation_observation_id_observation")
         ),
         sa.PrimaryKeyConstraint("delivery_id", "observation_id", name=op.f("pk_delivery_observation")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("delivery_observation", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_delivery_observation_observation_id"), ["observation_id"], unique=False)

@@ -96,7 +96,6 @@ class Link:
 
     def start(self, frames: Iterable[bytes], now: float) -> None:
         """Send a message when the line is free; Sent or NotSent will say how it went. Raises as Sender.start()."""
-        self.sender.line_is(free=self.receiver.idle, now=now)
         self.sender.start(frames, now)
         self._collect()
 

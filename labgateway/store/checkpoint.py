@@ -40,9 +40,14 @@ class Checkpointer:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; blocks until a checkpoint that is under way is done."""
-        self._stop.set()
-        self._thread.join()
+        """End the thread; blocks until a checkpoint that is under way is done. Have the writer do the last one.
+
+        SQLite would do it itself when the connection is closed, and keep an error of the disk to itself.
+        """
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
+            self._writer.between(self._finish)
 
     def _run(self) -> None:
         connection: Any = None

@@ -154,10 +154,10 @@ class Writer:
         with self._lock:
             while not (self._front or self._back):
                 self._in_a_row = 0
-                if self._closing:
-                    return None
                 if self._between and self.broken is None:
                     return []
+                if self._closing:
+                    return None
                 self._lock.wait()
             if self._front and not (self._back and self._in_a_row >= FAIR):
                 self._in_a_row += 1

@@ -581,3 +581,44 @@ def test_an_enquiry_before_a_frame_of_the_running_count_is_noise() -> None:
     assert line.names == ["Opened", "Frame", "Noise", "Frame"]
     assert line.feed(ENQ + frame(1, b"H|\\^&\r")) == ACK + ACK
     assert line.names[4:] == ["Broken", "Opened", "Frame"]
+
+
+def test_an_enquiry_where_a_line_end_could_stand_counts_when_it_comes_later() -> None:
+    """No line end behind the frame, then a second of nothing, then ENQ: the instrument began anew."""
+    line = opened()
+    assert line.feed(frame(1, b"H|\\^&\r")[:-2]) == ACK
+    line.wait(1.1)
+    assert line.feed(ENQ) + line.wait(0.4) == ACK
+    assert line.names == ["Opened", "Frame", "Broken", "Opened"]
+
+
+def test_loose_numbers() -> None:
+    """Declared: any digit from 0 to 7 in any order is taken; what came just now is a repeat; 8 is no number."""
+    line = opened(LinkRules(numbers=Numbers.LOOSE))
+    one, two, six = frame(1, b"M|1|x\r"), frame(1, b"M|2|y\r"), frame(6, b"R|1\r")
+    eight = b"\x028L|1\r\x03%02X\r\n" % (sum(b"8L|1\r\x03") % 256)
+    assert line.exchange(one, one, two, six, eight, six.replace(b"R", b"r")) == [ACK, ACK, ACK, ACK, NAK, NAK]
+    assert line.texts == [b"M|1|x\r", b"M|2|y\r", b"R|1\r"]
+    assert line.machine.repeats == 1
+
+
+def test_a_block_without_number_and_checksum() -> None:
+    """Declared (Maglumi): STX, records, ETX; an ACK for EOT too; what came just now is a repeat."""
+    line = opened(LinkRules(checksums=Checksums.ABSENT, numbers=Numbers.ABSENT, acks_eot=True))
+    block = b"\x02" + RESULT + b"\x03"
+    assert line.exchange(block[:9], block[9:], block, EOT, ENQ + block + EOT) == [b"", ACK, ACK, ACK, ACK * 3]
+    assert line.texts == [RESULT, RESULT]
+    assert [(e.number, e.last, e.raw) for e in line.events if isinstance(e, Frame)] == [(0, True, block)] * 2
+
+
+def test_frames_with_a_number_and_no_checksum() -> None:
+    """Declared: the number is still checked, and digits that come all the same are ignored."""
+    line = opened(LinkRules(checksums=Checksums.ABSENT))
+    assert line.exchange(b"\x021H|\\^&\r\x03\r\n", b"\x023P|1\r\x03", b"\x022P|1\r\x033E\r\n") == [ACK, NAK, ACK]
+    assert line.texts == [b"H|\\^&\r", b"P|1\r"]
+
+
+def test_what_is_not_declared_is_not_tolerated() -> None:
+    """The same bytes under the standard's rules: refused."""
+    assert opened().feed(b"\x02" + RESULT + b"\x03\r\n") == NAK
+    assert opened().feed(b"\x021H|\\^&\r\x03\r\n") == NAK

@@ -102,13 +102,17 @@ def test_behind_a_failed_disk_nothing_succeeds(url: str, tmp_path: Path, call: s
         assert lines.count("broken") == 1, out[-300:] + errors
         refused = next(n for n, line in enumerate(lines) if line in ("no StoreBrokenError", "broken"))
         assert {line for line in lines[refused:] if line.startswith(("ack", "no"))} <= {"no StoreBrokenError"}
-        assert lines.count("no StoreBrokenError") >= 5
+        at_the_end = lines[refused:] == ["broken", "end"]  # a checkpoint's sync, of which the last is done at closing
+        assert lines.count("no StoreBrokenError") >= 5 or at_the_end
     assert acked(lines) <= stored(url)
 
 
 @needs_strace
 def test_a_failed_checkpoint_is_no_secret(url: str) -> None:
-    """The database file cannot be synced: SQLite's own checkpoint would say nothing; ours ends the writer."""
+    """The database file cannot be synced: SQLite's own checkpoint would say nothing; ours ends the writer.
+
+    At the latest the one at closing: under a load without a pause SQLite syncs the database only when it must.
+    """
     Store.open(url).close_now()
     path = url.removeprefix("sqlite:///")
     process = child(

@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -73,14 +74,16 @@ def child_of(pid: int) -> int:
 
 @contextmanager
 def floor(kind: str, protocol: str, folder: Path, prefix: list[str]) -> Iterator[Server]:
-    """bare or minimum."""
+    """bare or minimum; under strace the traced process is ended too."""
     process = subprocess.Popen(
         [*prefix, sys.executable, "-m", "bench.floors", kind, protocol, str(folder / f"{kind}-{protocol}.db")],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     assert process.stdout
     port = int(process.stdout.readline())
-    yield Server(kind, process, [port], child_of(process.pid) if prefix else None)
+    server = Server(kind, process, [port], child_of(process.pid) if prefix else None)
+    yield server
+    os.kill(server.pid, signal.SIGKILL)
     process.kill()
     process.wait()
 
@@ -93,11 +96,21 @@ def ours(kind: str, folder: Path, prefix: list[str]) -> Iterator[Server]:
     gateways.stop(process)
 
 
+def settle(server: Server) -> None:
+    """Wait until the server rests: what a slice left in its queues must not slow down the next one's server."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        before = server.cpu_s()
+        time.sleep(0.5)
+        if server.cpu_s() - before < 0.05:
+            return
+
+
 _first = 0
 
 
 def load(server: Server, protocol: str, lines: int, seconds: float) -> dict[str, Any]:
-    """One slice of load; per-message CPU of the server is added."""
+    """One slice of load, and what it left to do; CPU of the server per message, all its work included, is added."""
     global _first  # noqa: PLW0603  # every slice sends specimens of its own
     ports = server.ports[:lines]
     before = server.cpu_s()
@@ -109,6 +122,7 @@ def load(server: Server, protocol: str, lines: int, seconds: float) -> dict[str,
     if done.returncode:
         raise SystemExit(f"the load failed on {server.name}:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)
+    settle(server)
     found["cpu_us"] = 1e6 * (server.cpu_s() - before) / max(1, found["messages"])
     del found["acked"], found["ended"]
     return found

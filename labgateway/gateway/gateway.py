@@ -9,7 +9,6 @@ Starts no task by itself: ``spawn`` is handed in, so that a test may run everyth
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,10 +22,11 @@ from sqlalchemy import Connection
 from labgateway.config import Config, MllpListen, OrdersSection, diff
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
-from labgateway.errors import LabgatewayError, Problem, Reason, StoreBrokenError, StoreBusyError, StoreError
+from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
 from labgateway.gateway import build
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
+from labgateway.gateway.pump import Pump
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
 from labgateway.orders import OrderRules
@@ -41,10 +41,7 @@ from labgateway.transports.tcp import Admission, TcpListen
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
-_AT_ONCE = 8
-"""Messages handed to the writer together: enough to share a commit, few enough to stay behind the intake."""
 _EXPIRE_S = 30.0
-_STORE_REST_S = 1.0
 _PORT_RETRY_S = 10.0
 _MOST_CONNECTIONS = 512
 
@@ -95,8 +92,7 @@ class Gateway:
         self._doors: dict[str, _Door] = {}
         self._ways: dict[str, _Way] = {}
         self._admission = Admission(_MOST_CONNECTIONS)
-        self._todo: deque[int] = deque()
-        self._arrived = asyncio.Event()
+        self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
@@ -109,15 +105,14 @@ class Gateway:
         Raises StoreError. A port that is in use is said and tried again; it costs only its own line.
         """
         left = await self.store.read(lambda connection: journal.unprocessed(connection, 10_000_000))
-        self._todo.extend(left)
         if left:
             self._say("taking_up", count=len(left))
-            self._arrived.set()
+            self._pump.add(left)
         self._complain()
         for name, section in self.config.destinations.items():
             self._open_way(name, section)
         self._tasks = [
-            self._spawn(self._pump(), "pipeline"),
+            self._spawn(self._pump.run(), "pipeline"),
             self._spawn(self._expire(), "expire"),
             self._spawn(self._open_shut(), "open ports"),
         ]
@@ -228,7 +223,7 @@ class Gateway:
         found = await self.store.submit(lambda c: deeds.reopen_mendable(c, changed), background=True)
         if found:
             self._say("replaying", count=len(found))
-            self._take_up(found)
+            self._pump.add(found)
 
     def watched(self) -> list[Path]:
         """Folders whose .toml files, when they change, are a reload: mappings and the site's own drivers."""
@@ -310,7 +305,7 @@ class Gateway:
                 if error is None and number is not None and not part:
                     parted.discard(arrival.key)
                     if arrival.complete:
-                        self._take_up([number])
+                        self._pump.add([number])
 
             self.store.submit_call(job, done)
 
@@ -363,55 +358,6 @@ class Gateway:
         self.store.submit_call(job, told)
 
     # --- the pipeline ---
-
-    def _take_up(self, numbers: list[int]) -> None:
-        self._todo.extend(numbers)
-        self._arrived.set()
-
-    async def _pump(self) -> None:
-        """Process stored messages, in the order in which they were stored, a few at once, behind the intake."""
-        while True:
-            await self._arrived.wait()
-            if not self._todo:
-                self._arrived.clear()
-                continue
-            numbers = [self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))]
-            now = self._utcnow()
-            jobs = [self.store.submit(take.process(n, self.rules, now), background=True) for n in numbers]
-            for number, outcome in zip(numbers, await asyncio.gather(*jobs, return_exceptions=True), strict=True):
-                if isinstance(outcome, take.Outcome):
-                    self._processed(number, outcome)
-                elif isinstance(outcome, StoreBrokenError):
-                    return
-                elif isinstance(outcome, StoreError):
-                    self._say("not_processed", level="error", message=number, error=type(outcome).__name__)
-                    self._todo.append(number)
-                    await asyncio.sleep(_STORE_REST_S)
-                elif isinstance(outcome, Exception):
-                    await self._defect(number, outcome)
-                else:
-                    raise outcome
-
-    async def _defect(self, number: int, error: BaseException) -> None:
-        """A message on which we fail must not stop the others: it parks, as our fault."""
-        self._say("defect", level="error", message=number, exc_info=error)
-        problem = Problem(Reason.DEFECT, type(error).__name__)
-        version = self.rules.config_version
-        try:
-            await self.store.submit(
-                lambda c: journal.finish(
-                    c,
-                    number,
-                    now=self._utcnow(),
-                    driver=None,
-                    config_version=version,
-                    mapping_version=None,
-                    problem=problem,
-                ),
-                background=True,
-            )
-        except StoreError as failed:
-            self._say("not_processed", level="error", message=number, error=type(failed).__name__)
 
     def _processed(self, number: int, outcome: take.Outcome) -> None:
         if outcome.problem is not None:
@@ -497,7 +443,7 @@ class Gateway:
                 for name in self.config.orders
             },
             "destinations": {name: _health(way.sender.health()) for name, way in self._ways.items()},
-            "to_process": len(self._todo),
+            "to_process": len(self._pump),
             "waits_for_a_person": late,
             **counts,
         }  # fmt: skip
@@ -510,7 +456,7 @@ class Gateway:
             case "retry" | "skip" | "reject" | "release" | "dismiss" | "replay":
                 done = await self.store.submit(deeds.deed(request, self.rules, self._utcnow()))
                 self._say("person", action=str(request["action"]), state=done.state)
-                self._take_up(list(done.reopened))
+                self._pump.add(list(done.reopened))
                 self._after(done.outcome)
                 return {"did": done.words}
             case other:

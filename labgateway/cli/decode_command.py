@@ -187,6 +187,8 @@ def _judge(path: Path) -> Judge:
     return judge
 
 
+_WIDTH = 120
+"""Characters a line where the output is no terminal."""
 _COLUMNS = ("kind", "specimen", "code", "value", "unit", "flags", "status", "measured at", "would be parked")
 
 
@@ -196,6 +198,9 @@ def _table(said: Iterable[Said], judge: Judge | None) -> None:
     from rich.table import Table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    notes: dict[str, int] = {}
     for each in said:
         title = f"{each.driver.title} ({each.driver.name})" if each.driver else "unreadable"
         table = Table(*_COLUMNS, title=escape(title))
@@ -211,7 +216,9 @@ def _table(said: Iterable[Said], judge: Judge | None) -> None:
                 " ".join(result.flags),
                 str(shown["status"]),
                 str(shown["measured_at"] or ""),
-                str(problem) if problem else "",
+                f"{problem.reason.name} ({notes.setdefault(str(problem), len(notes) + 1)})" if problem else "",
             )
             table.add_row(*(escape(cell) for cell in cells))
         console.print(table)
+    for words, number in notes.items():
+        console.print(f"({number}) {words}", markup=False, highlight=False)

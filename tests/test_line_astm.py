@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -94,24 +95,54 @@ _BAD_LINE = {
     "hurt": st.floats(0, 0.3),
     "cut": st.floats(0, 1),
     "full": st.lists(st.booleans(), max_size=6),
+    "twice": st.sampled_from([0.0, 0.0, 0.3]),
+    "delay_s": st.sampled_from([0.0, 0.2, 2.0]),
+    "lose": st.sampled_from([0.0, 0.05, 0.2]),
 }
 
 
 @settings(max_examples=80, deadline=None)
 @given(**_BAD_LINE)
-def test_what_is_acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool]) -> None:
+def test_what_is_acknowledged_is_on_disk(**bad: Any) -> None:
     """At every moment: an L frame that the instrument may forget is committed."""
-    _acknowledged_is_on_disk(seed, hurt, cut, full, every_frame=False)
+    _acknowledged_is_on_disk(**bad, every_frame=False)
 
 
 @settings(max_examples=80, deadline=None)
 @given(**_BAD_LINE)
-def test_every_acknowledged_frame_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool]) -> None:
+def test_every_acknowledged_frame_is_on_disk(**bad: Any) -> None:
     """At every moment, with every_frame: any frame that the instrument may forget is committed."""
-    _acknowledged_is_on_disk(seed, hurt, cut, full, every_frame=True)
+    _acknowledged_is_on_disk(**bad, every_frame=True)
 
 
-def _acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool], *, every_frame: bool) -> None:
+@pytest.mark.parametrize("every_frame", [False, True])
+@pytest.mark.parametrize(
+    ("seed", "full"),
+    [(4630, [False, True, False, False, False, True]), (17611, [False, True, True, True, True, False]), (21830, [])],
+)
+def test_a_line_that_says_things_twice(seed: int, full: list[bool], every_frame: bool) -> None:
+    """Found by chance: two answers to one transmission, the second taken for the next frame's, and that one lost."""
+    for twice in (0.1, 0.3):
+        bad = {"hurt": 0.05, "cut": 0.0, "twice": twice, "delay_s": 0.2, "lose": 0.1}
+        _acknowledged_is_on_disk(seed, full=full, every_frame=every_frame, **bad)
+
+
+def _acknowledged_is_on_disk(
+    seed: int,
+    *,
+    hurt: float,
+    cut: float,
+    full: list[bool],
+    twice: float,
+    delay_s: float,
+    lose: float,
+    every_frame: bool,
+) -> None:
+    """Play three messages over a bad line.
+
+    hurt, cut, twice: chances that a transmission has one byte damaged, comes in pieces, comes twice (then in one
+    piece: a repeat that comes late is the instrument's own). lose: chance that an answer of ours is lost.
+    """
     scheduler = Scheduler()
     journal = Journal(scheduler, 0.01)
     journal.errors = [StoreFullError("full") if fails else None for fails in full]
@@ -123,10 +154,13 @@ def _acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool
         analyzers.append(Analyzer(channel, scheduler, sessions))
         return analyzers[0]
 
-    cable = Cable(scheduler, analyzer, gateway.open, random=Random(seed), to_b=Faults(hurt=hurt, cut=cut))
+    way = (0.0, delay_s)
+    to_host = Faults(hurt=hurt, cut=0.0 if twice else cut, repeat=twice, delay_s=way)
+    to_instrument = Faults(lose=lose, delay_s=way)
+    cable = Cable(scheduler, analyzer, gateway.open, random=Random(seed), to_b=to_host, to_a=to_instrument)
     analyzers[0].begin()
     checked = 0
-    for _ in range(3000):
+    for _ in range(6000):
         scheduler.run_for(0.1)
         for sent in analyzers[0].acknowledged[checked:]:
             if every_frame or sent[2:3] == b"L":
@@ -139,10 +173,14 @@ def _acknowledged_is_on_disk(seed: int, hurt: float, cut: float, full: list[bool
     # A digit of a checksum that became its lower case is no damage, so the texts are compared.
     whole = [message(n) for n in range(3)]
     complete = [text for data in journal.complete() for text in unframe(data).messages]
-    assert set(complete) <= set(whole)
+    if every_frame and lose:
+        # A line end damaged into EOT whose frame's answer is lost as well looks like the end of the message.
+        assert all(any(one.startswith(text) for one in whole) for text in complete)
+    else:
+        assert set(complete) <= set(whole)
     if analyzers[0].done:
-        assert set(complete) == set(whole)
-    if not (hurt or any(full)):
+        assert set(complete) >= set(whole)
+    if not (hurt or any(full) or lose):
         assert complete == whole
 
 
@@ -265,7 +303,7 @@ def test_every_frame_is_kept_before_its_ack() -> None:
         assert row.control is Control.PART
         assert not row.complete
     tape.channel.send(EOT)
-    scheduler.run_for(3)
+    scheduler.run_for(20)
     (row,) = journal.rows.values()
     assert (row.data, row.complete, row.control) == (b"".join(frames), True, Control.WHOLE)
 
@@ -280,7 +318,7 @@ def test_every_frame_ends_a_message_at_the_next_h() -> None:
     for data in (ENQ, *sent, EOT):
         tape.channel.send(data)
         scheduler.run_for(0.1)
-    scheduler.run_for(2)
+    scheduler.run_for(20)
     assert journal.complete() == [b"".join(sent[:2]), b"".join(sent[2:])]
     assert journal.incomplete() == []
 

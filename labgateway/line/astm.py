@@ -34,8 +34,9 @@ GAVE_UP_S = 10.0
 """With every_frame, EOT so long after the last accepted frame, or after a NAK, comes from a sender that gave up (it
 waits 15 s for an answer, LIS01-A2 6.5.2.3): then the message is not whole."""
 
-SETTLE_S = 1.5
-"""Noise is told when it has been over for 1 s."""
+SETTLE_S = 17.0
+"""With every_frame, so long after an EOT a frame of the same session may still come, if the EOT was none: its sender may
+have waited 15 s for our answer, and noise is told when it has been over for 1 s."""
 _NO_END = "the session ended before the message did"
 
 _BEGINS, _CLOSES, _SPLITS = int(Mark.BEGINS), int(Mark.CLOSES), int(Mark.SPLITS)

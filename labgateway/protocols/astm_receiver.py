@@ -25,7 +25,8 @@ sends frames, one at a time, and waits for our answer to each. It ends the sessi
     any       lost()                                  Broken(LOST) if a session was open     IDLE
 
 No transmission is answered twice, and none that its sender no longer waits for: it would take the answer
-for the answer to its next one, and believe a frame stored that was not.
+for the answer to its next one, and believe a frame stored that was not. So what a cable or a converter said
+twice is answered once: an ENQ behind an ENQ, and the same frame that had begun to come before its first was answered.
 
 Not here: where things begin and end in the bytes (astm_scanner, also on which ENQ is believed), the
 sending half (astm_sender), both on one line (astm_link), what a frame says.
@@ -98,6 +99,10 @@ class Receiver:
         """The last accepted frame of this session."""
         self._offered: Frame | None = None
         self._offered_at = 0.0
+        self._refused = b""
+        """The frame that was answered NAK last."""
+        self._early = False
+        """What is looked at came before the last answer, and is no reaction to it."""
         self._late = False
         """The sender of the offered frame has stopped waiting."""
         self._alive_at = 0.0
@@ -138,6 +143,7 @@ class Receiver:
         scanner.add(data, now)
         if self.state is not State.DECIDING:
             self._run(now)
+            self._early = self._early and scanner.in_block
         elif now - self._offered_at > CALM_S and scanner.has_more_than_line_ends():
             self._late = True
         if self.state is State.DECIDING and len(scanner) > HELD_BYTES:
@@ -156,6 +162,7 @@ class Receiver:
             self._break(Why.TIMEOUT)
         elif scanner.unfinished and now >= scanner.heard_at + QUIET_FRAME_S:
             self._alive_at = max(self._alive_at, scanner.heard_at) if scanner.in_block else self._alive_at
+            self._early = False
             if scanner.give_up():
                 self._reject(Fault.UNFINISHED)
         elif len(scanner) and now >= scanner.heard_at + SETTLE_S:
@@ -176,7 +183,7 @@ class Receiver:
         offered = self._offered
         if offered is None or (frame is not None and frame is not offered):
             return
-        self._last = offered.raw
+        self._last, self._refused = offered.raw, b""
         self._due = _ZERO + (offered.number + 1) % 8
         if not self._late:
             self._out.append(EOT if self.interrupts else ACK)
@@ -188,6 +195,7 @@ class Receiver:
         if self._offered is None or (frame is not None and frame is not self._offered):
             return
         self.faults[Fault.REFUSED] += 1
+        self._refused = self._offered.raw
         if not self._late:
             self._out.append(NAK)
         self._decided(now)
@@ -248,22 +256,26 @@ class Receiver:
     def _judge(self, found: Found, now: float) -> None:
         """A transmission from STX to its end: offer it, acknowledge a repeat, or refuse it."""
         raw, end, numbers = found.raw, found.end, self.rules.numbers
-        if fault := damage(raw, end, self.rules):
+        if self._early and raw == self._refused:
+            self._scanner.muted = True
+        elif fault := damage(raw, end, self.rules):
             restart = raw.rfind(ENQ + STX)
             if restart > 0 and fault is not Fault.TOO_LONG:
                 # The frame never ended, and a new session began inside it: look at that instead.
                 self._scanner.put_back(raw[restart:])
             else:
-                self._reject(fault, now)
+                self._reject(fault, now, raw)
         elif raw == self._last:
             # With other bytes under the last number it is no repeat, and must not be acknowledged away.
             self.repeats += 1
-            self._out.append(ACK)
+            if not self._early:
+                self._out.append(ACK)
             self._scanner.muted = True
             self._alive_at = now
         elif numbers is Numbers.STRICT and raw[1] != self._due:
-            self._reject(Fault.NUMBER, now)
+            self._reject(Fault.NUMBER, now, raw)
         else:
+            self._early = False
             self._say_noise()
             self._scanner.in_order()
             number, start = (0, 1) if numbers is Numbers.ABSENT else (raw[1] - _ZERO, 2)
@@ -282,12 +294,15 @@ class Receiver:
             self._ready = True
             self.deadline = self._alive_at + self.rules.receiver_s
         else:
+            self._early = not self._late
             self._run(self._alive_at)
+            self._early = self._early and self._scanner.in_block
             self._arm()
 
-    def _reject(self, fault: Fault, now: float | None = None) -> None:
+    def _reject(self, fault: Fault, now: float | None = None, raw: bytes = b"") -> None:
         self.faults[fault] += 1
         self._out.append(NAK)
+        self._refused, self._early = raw, True
         self._scanner.muted = True
         if now is not None:
             self._alive_at = now
@@ -308,6 +323,7 @@ class Receiver:
         self._events.append(Opened())
         self._due = _ONE
         self._last = b""
+        self._early = False
         self._alive_at = now
 
     def _close(self) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from labgateway.protocols.astm_events import Noise
+from labgateway.protocols.astm_frames import ENQ
 from labgateway.protocols.astm_rules import LinkRules, Numbers, size
 
 CALM_S = 1.0
@@ -244,7 +245,8 @@ class Scanner:
         return None, True
 
     def _take_enquiry(self) -> Found:
-        del self._buffer[:1]
+        # Several in a row are one: each answer too many would be taken for the answer to a frame.
+        del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(ENQ))]
         self._junk = self.muted = False
         return Found(Sign.ENQUIRY)
 

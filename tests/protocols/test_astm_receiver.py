@@ -205,6 +205,30 @@ def test_a_repeated_frame_is_acknowledged_and_dropped(text: bytes, repeats: int)
     assert line.machine.repeats == repeats
 
 
+def test_what_a_line_says_twice_is_answered_once() -> None:
+    """A second answer would be taken for the answer to the next frame, and that one, when it is lost, for stored."""
+    line, good, bad = Line(), frame(1, b"H|\\^&\r"), frame(2, b"P|1\r").replace(b"P", b"Q")
+    assert line.exchange(ENQ + ENQ, good + good, bad + bad) == [ACK, ACK, NAK]
+    assert line.exchange(frame(2, b"P|1\r") * 3, EOT + EOT) == [ACK, b""]
+    assert line.texts == [b"H|\\^&\r", b"P|1\r"]
+    assert line.names == ["Opened", "Frame", "Frame", "Closed"]
+
+
+def test_what_is_refused_twice_over_is_refused_once() -> None:
+    """The store cannot take a frame that came twice: one NAK, and the repeat that follows it is offered again."""
+    line = opened(decide=lambda _: False)
+    assert line.feed(frame(1, b"L|1|N\r") * 2) == NAK
+    line.decide = lambda _: True
+    assert line.feed(frame(1, b"L|1|N\r")) == ACK
+
+
+def test_a_second_copy_that_had_begun_before_the_answer_is_no_repeat() -> None:
+    """Its sender could not know our answer when it sent it; one that begins behind the answer is a repeat."""
+    line, good = opened(), frame(1, b"H|\\^&\r")
+    assert line.exchange(good + good[:5], good[5:], good) == [ACK, b"", ACK]
+    assert line.exchange(frame(2, b"P|1\r"), frame(2, b"P|1\r")) == [ACK, ACK]
+
+
 def test_the_last_number_with_other_text_is_not_acknowledged_away() -> None:
     """An instrument that does not count would lose each record but the first if numbers alone told a repeat."""
     line = opened()

@@ -8,6 +8,8 @@ Not here: frames and checksums (astm_frames), what a field means (instruments).
 
 from __future__ import annotations
 
+import re
+
 from labgateway.protocols.rows import ASTM, Delimiters, Row
 
 
@@ -15,17 +17,21 @@ def read_records(text: str) -> list[Row]:
     """The records of a text in order; empty ones are skipped, and nothing raises.
 
     Records end with CR (LIS02-A2 5.4.1); LF and CR LF are taken as well. Each H record declares the
-    delimiters from itself on; what stands before the first H has the usual ones. ``Row.number``
-    counts records of one name over the whole text, also when it holds several messages.
+    delimiters from itself on; what stands before the first H has the usual ones. A delimiter between two
+    escape characters is text (see ``_vendor_escapes``). ``Row.number`` counts records of one name over the
+    whole text, also when it holds several messages.
     """
     rows: list[Row] = []
     seen: dict[str, int] = {}
     delimiters = ASTM
-    for record in text.replace("\n", "\r").split("\r"):
-        if not record or record.isspace():
+    for said in text.replace("\n", "\r").split("\r"):
+        if not said or said.isspace():
             continue
+        record = said
         if is_header(record):
             delimiters = read_delimiters(record)
+        elif (escape := delimiters.escape) and record.count(escape) > 1:
+            record = _vendor_escapes(record, delimiters)
         fields = tuple(record.split(delimiters.field))
         name = fields[0]
         number = seen.get(name, 0) + 1
@@ -56,6 +62,17 @@ def read_delimiters(header: str) -> Delimiters:
     if escape in (field, repetition, component):
         escape = ""
     return Delimiters(field, repetition, component, escape)
+
+
+def _vendor_escapes(record: str, d: Delimiters) -> str:
+    """``&|&`` as some instruments escape a delimiter (seen by other libraries from Beckman), written ``&F&`` as in LIS02-A2 5.4.6.
+
+    Left to right, so that a whole sequence before it stays one: the bar in ``&E&|&E&`` parts two fields.
+    """
+    named = {d.field: "F", d.component: "S", d.repetition: "R"}
+    e = re.escape(d.escape)
+    sequence = re.compile(f"{e}([A-Z][0-9A-Fa-f]*|[{re.escape(''.join(named))}]){e}")
+    return sequence.sub(lambda found: d.escape + named.get(found[1], found[1]) + d.escape, record)
 
 
 def _can_delimit(character: str) -> bool:

@@ -147,6 +147,15 @@ def test_what_is_empty_is_no_problem(astm: Driver, line: str, flags: tuple[str, 
     assert (result.value is None) == ("7.4" not in line)
 
 
+def test_repetitions_where_nobody_expects_them(astm: Driver) -> None:
+    """Each repetition of a flag counts; a repeated status is none that is declared, and a repeated value stays whole."""
+    result = one(astm, "O|1|A1", "R|1|^^^pH|7.4|||N\\H||F\\R")
+    assert result.flags == ("N", "H")
+    assert result.problem is not None
+    assert result.problem.reason is Reason.STATUS_UNKNOWN
+    assert one(astm, "O|1|A1", "R|1|^^^pH|7.4\\7.5").value == "7.4\\7.5"
+
+
 def test_without_words_flags_stay_and_other_states_park(tmp_path: Path) -> None:
     """No [words]: any flag is kept, F and empty are final, another status is unknown and parked."""
     driver = make(tmp_path, ASTM.format(top="", where="", rest=""))

@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from labgateway.errors import StoreBrokenError, StoreError
+from labgateway.errors import StoreBrokenError, StoreBusyError, StoreError
 from labgateway.store import migrate, server, sqlite
 from labgateway.store.checkpoint import Checkpointer
 from labgateway.store.writer import Backend, Done, Writer
@@ -144,10 +144,13 @@ class Store:
             if readonly:
                 return cls._readable(readers, server.BACKEND, "the database server")
             engine = create_engine(url, poolclass=NullPool, connect_args=options(server.OPTIONS), **_DISCREET)
+            event.listen(engine, "connect", server.take_lock)
             with engine.connect() as connection:
                 server.check(connection)
             migrate.upgrade(engine, lambda _: None)
             connection = engine.connect()
+        except StoreBusyError as error:
+            raise StoreError(f"The store cannot be opened: {error}.") from error
         except (SQLAlchemyError, ImportError) as error:
             raise StoreError(
                 f"The database server cannot be used ({type(error).__name__}). Check [store] url, and that the extra "

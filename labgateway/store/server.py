@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
@@ -12,6 +15,31 @@ OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c statement_timeout=0"
 """Sent with each connection; ``check`` reads the one that matters back."""
 
 READING = f"{OPTIONS} -c default_transaction_read_only=on"
+
+
+LOCK_PATIENCE_S = 3.0
+"""How long a new connection waits for the lock: the server may not have noticed yet that the one before has ended."""
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('labgateway'), hashtext(current_schema()))"
+
+
+def take_lock(connection: Any, *_: object) -> None:
+    """On each new connection that writes: only one gateway writes to a schema (advisory lock of the session).
+
+    A pooler between us and the server must not share sessions. Raises StoreBusyError naming the cure.
+    """
+    until = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        with connection.cursor() as cursor:
+            taken = cursor.execute(_LOCK).fetchone()[0]
+        connection.commit()
+        if taken:
+            return
+        if time.monotonic() >= until:
+            raise StoreBusyError(
+                "another gateway already works on this database. Stop it first, or give this one a database or a "
+                "schema of its own"
+            )
+        time.sleep(0.05)
 
 
 def check(connection: Connection) -> None:
@@ -48,6 +76,8 @@ def rollback(connection: Connection) -> None:
 
 def judge(error: BaseException) -> StoreError | None:
     """A server may come back: busy, not broken, and the commit counts as not done. None: whoever caused it is to blame."""
+    if isinstance(error, StoreBusyError):
+        return error
     if not isinstance(error, DBAPIError):
         return None
     if isinstance(error, IntegrityError | DataError | ProgrammingError | NotSupportedError):

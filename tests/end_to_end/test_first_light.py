@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.delivery.emr import Emr, Fault
 from tests.end_to_end.analyzer import EOT, Astm, Hl7, RefusedError, frame, frames_of, wait_until
 from tests.end_to_end.gateway import Gateway, free_port
+from tests.postgresql import schema
 
 MAPPING = """\
 instrument = "xn1"
@@ -32,6 +34,9 @@ RBC = "not wanted here"
 class Site:
     """Ports and files of one small hospital: an XN on ASTM, a BC-5380 on HL7, orders and results."""
 
+    store = ""
+    """The [store] section, by the fixture."""
+
     def __init__(self, folder: Path, emr: Emr, *, extra: str = "", matching: str = "", options: str = "") -> None:
         self.xn, self.bc, self.orders = free_port(), free_port(), free_port()
         (folder / "mappings").mkdir(exist_ok=True)
@@ -44,6 +49,7 @@ class Site:
 [gateway]
 name = "LABGATEWAY"
 facility = "TEST"
+{self.store}
 [matching]
 {matching}
 [instrument.xn1]
@@ -66,6 +72,17 @@ port = {emr.port}
 {extra}
 """
         self.gateway = Gateway(folder, self.text)
+
+
+@pytest.fixture(autouse=True, params=["sqlite", "postgresql"])
+def on_each_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test of this file on SQLite, and on PostgreSQL where a server answers on this machine."""
+    if request.param == "sqlite":
+        yield
+        return
+    with schema() as url:
+        monkeypatch.setattr(Site, "store", f'[store]\nurl = "{url}"')
+        yield
 
 
 def xn(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import secrets
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -15,32 +12,18 @@ from sqlalchemy import Connection, create_engine, text
 
 from labgateway.errors import Problem, Reason, StoreBusyError, StoreError
 from labgateway.model import ObservationState
-from labgateway.store import audit, journal, migrate, orders, outbox, results, worklist
+from labgateway.store import audit, journal, migrate, orders, outbox, results, server, worklist
 from labgateway.store.engine import Store
 from labgateway.store.tables import metadata
+from tests.postgresql import SERVER, schema
 from tests.store.kit import NOW, append, decided, later, observe, order, result
-
-SERVER = f"postgresql+psycopg://{getpass.getuser()}@127.0.0.1:5432/test"
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
     """A schema of our own on the server of this machine, dropped at the end."""
-    try:
-        socket.create_connection(("127.0.0.1", 5432), timeout=0.5).close()
-    except OSError:
-        pytest.skip("no PostgreSQL on 127.0.0.1:5432")
-    name = f"labgateway_test_{secrets.token_hex(6)}"
-    engine = create_engine(SERVER, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE SCHEMA {name}"))
-    except Exception as error:
-        pytest.skip(f"PostgreSQL does not let us in: {type(error).__name__}")
-    yield f"{SERVER}?options=-csearch_path%3D{name}"
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
-    engine.dispose()
+    with schema() as address:
+        yield address
 
 
 async def test_a_day_on_a_server(url: str) -> None:
@@ -128,3 +111,27 @@ async def test_a_poison_job_and_a_lost_connection(url: str) -> None:
     assert store.broken is None
     assert isinstance(await store.submit(append), int)
     await store.close()
+
+
+async def test_one_gateway_on_one_schema(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one is refused; one that lost its connection to another is refused too until that one has gone."""
+    monkeypatch.setattr(server, "LOCK_PATIENCE_S", 0.2)
+    first = Store.open(url)
+    with pytest.raises(StoreError, match="another gateway already works on this database"):
+        Store.open(url)
+    Store.open(url, readonly=True).close_now()
+    number = await first.submit(lambda c: c.execute(text("SELECT pg_backend_pid()")).scalar_one())
+    engine = create_engine(SERVER, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:n)"), {"n": number})
+    engine.dispose()
+    monkeypatch.setattr(server, "LOCK_PATIENCE_S", 5.0)
+    second = Store.open(url)
+    monkeypatch.setattr(server, "LOCK_PATIENCE_S", 0.2)
+    for _ in range(2):
+        with pytest.raises(StoreBusyError):
+            await first.submit(append)
+    second.close_now()
+    monkeypatch.setattr(server, "LOCK_PATIENCE_S", 5.0)
+    assert isinstance(await first.submit(append), int)
+    await first.close()

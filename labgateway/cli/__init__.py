@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("trace", "trace_command"),
     ("parked", "parked_command"),
     ("replay", "replay_command"),
+    ("store", "store_command"),
 )
 
 _EPILOG = """\

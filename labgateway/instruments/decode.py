@@ -176,7 +176,7 @@ class _Reader:
         driver = self._plan.driver
         if driver.query.when and not any_holds(self._plan.query_when, item):
             return
-        found = _asked_for(item.row, driver.query.specimen)
+        found = asked_for(item.row, driver.query.specimen)
         where = f"{item.row.name}{item.row.number}"
         for specimen in found or [""]:
             for quirk in self._plan.specimen_quirks:
@@ -273,7 +273,7 @@ class _Reader:
         return self._times[text]
 
 
-def _asked_for(row: Row, places: tuple[Place, ...]) -> list[str]:
+def asked_for(row: Row, places: tuple[Place, ...]) -> list[str]:
     """The specimens of a query: of each repetition the first place that is filled."""
     found: list[str] = []
     for number in range(max((len(row.repetitions(place.field)) for place in places), default=0)):

@@ -18,6 +18,8 @@ from labgateway.instruments import quirks, text
 from labgateway.instruments.keys import Complaints, Table
 from labgateway.instruments.layout import QUERY_ROW, RESULT_ROW, Layout
 from labgateway.instruments.layout_keys import read_layout
+from labgateway.instruments.order_form import OrderForm
+from labgateway.instruments.order_keys import read_orders
 from labgateway.instruments.paths import Clause, Condition, Place, read_place
 from labgateway.instruments.spec import (
     ASTM_RECORDS,
@@ -136,6 +138,7 @@ def _read(folder: Path, top: Table) -> Driver:
         control=_only_when(top.table("control"), form),
         calibration=_only_when(top.table("calibration"), form),
         rows=tuple(_row_rule(table, form) for table in top.tables("rows")),
+        orders=_orders(top, protocol, form),
         query=_query(top.table("query"), form),
         variants=tuple(_variant(table, form) for table in top.tables("variant")),
         take=_take(top.table("take"), form),
@@ -353,11 +356,31 @@ def _row_rule(table: Table, form: _Form) -> RowRule:
 
 def _query(table: Table, form: _Form) -> Query:
     everything = _pattern(table, "everything", table.take("everything")) if table.has("everything") else None
-    query = Query(form.place_list(table, "specimen", QUERY_ROW), form.conditions(table), everything)
+    is_astm = form.protocol == "astm"
+    specimen = form.place_list(table, "specimen", QUERY_ROW)
+    until = form.place_list(table, "until", QUERY_ROW)
+    cancelled = form.conditions(table, "cancelled")
+    if is_astm and specimen:
+        # LIS02-A2 12.1.3, 12.1.4 and 12.1.13
+        everything = everything or _ALL
+        until = until or tuple(Place("Q", 4, place.component) for place in specimen)
+        cancelled = cancelled or ((Clause("Q-13", (Place("Q", 13),), _ABORT),),)
+    query = Query(specimen, form.conditions(table), everything, until, cancelled)
     if len({place.row for place in query.specimen}) > 1:
         table.wrong("specimen", "names several records.", "Name one record; a query is one record.")
     table.done()
     return query
+
+
+_ALL = re.compile("^ALL$")
+_ABORT = re.compile("^A")
+
+
+def _orders(top: Table, protocol: str, form: _Form) -> OrderForm | None:
+    """None where it does not ask and its file does not say how it would take them."""
+    if protocol != "astm" or not (top.has("orders") or top.has("query")):
+        return None
+    return read_orders(top.table("orders"), form.where)
 
 
 def _variant(table: Table, form: _Form) -> Variant:

@@ -43,6 +43,10 @@ class Table:
         """Whether the file has the key and nobody took it yet."""
         return key in self._data
 
+    def peek(self, key: str) -> object:
+        """The raw value of a key that nobody took yet, or None; it stays."""
+        return self._data.get(key)
+
     def wrong(self, key: str, what: str, cure: str) -> None:
         """Complain about one key."""
         self.complaints.add((*self.path, key), what, cure)

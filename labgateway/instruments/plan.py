@@ -42,6 +42,7 @@ class Plan:
     kind_is_above: bool
     """Whether patient, control or calibration is the same for the whole group."""
     query_when: Ready
+    cancelled: Ready
     flags: Callable[[Item], tuple[str, ...]]
     comments_of: Callable[[Item], tuple[str, ...]]
     has_unit: bool
@@ -130,6 +131,7 @@ def _make_plan(
             for clause in condition
         ),
         query_when=ready(driver.query.when, query_row),
+        cancelled=ready(driver.query.cancelled, query_row),
         flags=_flags_of(where.get("flag", ()), row),
         comments_of=_comments_of(driver, where.get("comment", ()), row),
         has_unit="unit" in where,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labgateway.instruments.layout import Layout
+from labgateway.instruments.order_form import OrderForm
 from labgateway.instruments.paths import Condition, Place
 from labgateway.model import Status
 from labgateway.protocols.raw_framing import FRAMINGS
@@ -90,6 +91,10 @@ class Query:
     when: tuple[Condition, ...] = ()
     everything: re.Pattern[str] | None = None
     """What stands in the specimen's place when orders of all specimens are asked for."""
+    until: tuple[Place, ...] = ()
+    """Where the last specimen of a range stands."""
+    cancelled: tuple[Condition, ...] = ()
+    """Rows that take a query back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,8 @@ class Driver:
     """Name of [where] to the separator between all its filled places (instead of the first filled)."""
     time_formats: tuple[str, ...] = ()
     not_shown: tuple[str, ...] = ()
+    orders: OrderForm | None = None
+    """How orders are written for it; None: it takes none from us."""
     layout: Layout | None = None
     """How texts of a raw protocol become rows; None exactly for astm and hl7."""
 

@@ -45,6 +45,10 @@ class Reason(Enum):
         "The instrument refused or cancelled the order.",
         "Look at the instrument; the specimen has no result from it.",
     )
+    NOT_ASKED = (
+        "The instrument asked for its work, and an order could not be told to it.",
+        "Correct the order or the mapping as the detail says, then let the instrument ask again.",
+    )
 
     # What the instrument said
     NO_SPECIMEN = (

@@ -214,12 +214,16 @@ LineSection = TcpListenLine | TcpLine | SerialLine | FolderLine
 
 @dataclass(frozen=True, slots=True, config=_ONLY)
 class Instrument:
-    """[instrument.NAME]. mapping: absolute, inside [gateway] mappings unless written absolute."""
+    """[instrument.NAME]. mapping: absolute, inside [gateway] mappings unless written absolute.
+
+    orders: whether it gets its orders from us; "driver": as the driver says.
+    """
 
     driver: Text
     mapping: File
     line: LineSection
     release: Literal["auto", "manual"] = "auto"
+    orders: Literal["driver", "off", "asked"] = "driver"
 
 
 @dataclass(frozen=True, slots=True, config=_ONLY)

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from labgateway.config import Config, Instrument, LineSection, MllpDestination, TcpLine, TcpListenLine
@@ -81,7 +81,14 @@ def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
         mapping = settle(load_mapping(one.mapping), None if isinstance(driver, Problem) else declared(driver))
     except (ComplaintsError, OSError):
         mapping = Problem(Reason.MAPPING_BROKEN, one.mapping.name)
-    return InstrumentRules(driver, mapping, manual=one.release == "manual")
+    return InstrumentRules(driver, mapping, manual=one.release == "manual", orders=_orders(one, driver))
+
+
+def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"]:
+    """Whether an instrument gets orders: as the config says, else as its driver does."""
+    if isinstance(driver, Problem) or driver.orders is None or one.orders == "off":
+        return "off"
+    return "asked"
 
 
 def protocol(instrument: InstrumentRules, name: str, folders: list[Path]) -> Protocol:
@@ -147,7 +154,9 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
     driver = instrument.driver
     if isinstance(driver, Problem):
         return {}
-    return {"encoding": driver.line.encoding} if driver.protocol == "hl7" else {}
+    if driver.protocol == "hl7":
+        return {"encoding": driver.line.encoding}
+    return {"sends": instrument.orders != "off"}
 
 
 def schedule(section: object) -> dict[str, Any]:

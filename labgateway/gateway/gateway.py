@@ -24,6 +24,7 @@ from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
 from labgateway.gateway import build
+from labgateway.gateway.answers import Answers
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.pump import Pump
@@ -93,6 +94,7 @@ class Gateway:
         self._ways: dict[str, _Way] = {}
         self._admission = Admission(_MOST_CONNECTIONS)
         self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
+        self._answers = Answers(store, lambda: self.rules, self.lines, self._spawn, say, utcnow)
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
@@ -125,6 +127,7 @@ class Gateway:
         """Close lines and doors first, then let senders end; what is not settled is sent again after the next start."""
         for task in self._tasks:
             task.cancel()
+        await self._answers.stop()
         await asyncio.gather(
             *(line.stop() for line in self.lines.values()), *(door.listener.stop() for door in self._doors.values())
         )
@@ -172,7 +175,7 @@ class Gateway:
         instrument = rules.instruments.get(name)
         if instrument is None or isinstance(instrument.driver, Problem):
             return None
-        return (instrument.driver.protocol, instrument.driver.line)
+        return (instrument.driver.protocol, instrument.driver.line, instrument.orders != "off")
 
     async def _swap(self, gone: list[str], changes: Any) -> None:
         for name in gone:
@@ -305,6 +308,7 @@ class Gateway:
                 if error is None and number is not None and not part:
                     parted.discard(arrival.key)
                     if arrival.complete:
+                        self._answers.kept(name, arrival, number)
                         self._pump.add([number])
 
             self.store.submit_call(job, done)
@@ -352,6 +356,7 @@ class Gateway:
                 done(None, error)
                 return
             done(taken.answer, None)
+            self._answers.changed(taken.specimens)
             self._say("orders", source=name, state=taken.code, count=taken.count, message=taken.number)
             self._after(taken.outcome)
 

@@ -9,7 +9,7 @@ has its own conversation, and nothing of one is ever joined with another's.
 The one promise: what is acknowledged is on disk (DESIGN section 2, rule 1).
 """
 
-from labgateway.line.arrival import Arrival, Control, Keep, Kept, Stats
+from labgateway.line.arrival import Arrival, Control, Keep, Kept, Stats, Told
 from labgateway.line.line import Line
 
-__all__ = ["Arrival", "Control", "Keep", "Kept", "Line", "Stats"]
+__all__ = ["Arrival", "Control", "Keep", "Kept", "Line", "Stats", "Told"]

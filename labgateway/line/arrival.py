@@ -50,13 +50,18 @@ Keep = Callable[[Arrival, Kept], None]
 """Stores one arrival and calls back exactly once, after the commit. Must not raise; calls back in order."""
 
 
+Told = Callable[[str], None]
+"""Called in the event loop, exactly once, when a message of ours was sent ("") or was not, and why (plain words)."""
+
+
 @dataclass(slots=True)
 class Stats:
     """What one line has seen since it was made. Times are the line's clock in seconds, None when never.
 
     frames: good ASTM frames. naks: frames or calls refused, for whatever reason. messages: complete ones
     that are on disk. incomplete: kept, but without an end. broken: sessions that did not end by their
-    rules. store_errors: arrivals the store could not take.
+    rules. store_errors: arrivals the store could not take. sent: messages of ours that the instrument took; not_sent:
+    tries that it did not take.
     """
 
     connections: int = 0
@@ -69,3 +74,5 @@ class Stats:
     naks: int = 0
     broken: int = 0
     store_errors: int = 0
+    sent: int = 0
+    not_sent: int = 0

@@ -1,4 +1,4 @@
-"""One ASTM connection as receiver: frames in, messages kept, and only then acknowledged.
+"""One ASTM connection: frames in, messages kept, and only then acknowledged; messages of ours out, when the line is free.
 
     ENQ                 -> ACK by the machine (NAK while we are busy)
     a frame             -> accepted at once ...
@@ -8,19 +8,37 @@
 With ``every_frame`` (instruments whose messages have no visible end) each frame is kept as a PART before it
 is accepted, and L, the next H or EOT makes the whole. The same happens once, by itself, when an instrument
 puts the end of one message and the beginning of the next into one frame: what is acknowledged is on disk.
+
+send() queues a message of ours; the Link sends it between the instrument's sessions, and it gives way to the instrument.
+A connection on which nothing is ever sent has only the receiver.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from labgateway.errors import StoreError
-from labgateway.line.arrival import Arrival, Control
+from labgateway.line.arrival import Arrival, Control, Told
 from labgateway.line.ends import Mark, follow
 from labgateway.line.wiring import Timer, Wiring
-from labgateway.protocols.astm_events import Broken, Closed, Event, Frame, Noise, Opened
+from labgateway.protocols.astm_events import (
+    Broken,
+    Closed,
+    Event,
+    Frame,
+    Noise,
+    NotSent,
+    NotSentWhy,
+    Opened,
+    SenderEvent,
+    Sent,
+)
 from labgateway.protocols.astm_frames import ACK, NAK
+from labgateway.protocols.astm_link import Link
 from labgateway.protocols.astm_receiver import Receiver
 from labgateway.protocols.astm_rules import LinkRules
 from labgateway.transports.channel import Channel
@@ -43,15 +61,37 @@ _BEGINS, _CLOSES, _SPLITS = int(Mark.BEGINS), int(Mark.CLOSES), int(Mark.SPLITS)
 _LINE_END = b"\r\n"
 
 
+NO_CONNECTION = "there is no connection on which it could be sent"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Letter:
+    """A message of ours. tag: by which it may be withdrawn."""
+
+    frames: Sequence[bytes]
+    told: Told
+    tag: object
+
+
 class AstmConversation:
     """A Session of one connection. Feed it by ``received``; it answers on its channel."""
 
     def __init__(
-        self, wiring: Wiring, channel: Channel, rules: LinkRules | None = None, message_end: MessageEnd = "L"
+        self,
+        wiring: Wiring,
+        channel: Channel,
+        rules: LinkRules | None = None,
+        message_end: MessageEnd = "L",
+        *,
+        sends: bool = False,
     ) -> None:
         self._wiring = wiring
         self._channel = channel
-        self._machine = Receiver(rules or LinkRules())
+        self._link = Link(rules or LinkRules()) if sends else None
+        self._receiver = self._link.receiver if self._link else Receiver(rules or LinkRules())
+        self._machine: Receiver | Link = self._link or self._receiver
+        self._letters: deque[_Letter] = deque()
+        """Messages of ours; the first one is being sent."""
         self._clock = wiring.clock
         self._stats = wiring.stats
         self._every_frame = message_end == "every_frame"
@@ -93,6 +133,30 @@ class AstmConversation:
         self._machine.feed(data, now)
         self._pump(now)
 
+    def send(self, frames: Sequence[bytes], told: Told, tag: object = None) -> None:
+        """Send a message of ours when the line is free, behind those that wait already."""
+        if self._link is None or self._gone or self._wiring.broken:
+            told(NO_CONNECTION)
+            return
+        self._letters.append(_Letter(frames, told, tag))
+        if len(self._letters) == 1:
+            self._link.start(frames, self._clock())
+            self._pump(self._clock())
+
+    def withdraw(self, which: Callable[[object], bool]) -> None:
+        """Messages of ours with such a tag are not wanted any more, unless they are on the line already."""
+        if self._link is None:
+            return
+        first = self._letters[0] if self._letters else None
+        gone = [one for one in self._letters if one is not first and which(one.tag)]
+        for one in gone:
+            self._letters.remove(one)
+        if first is not None and which(first.tag) and not self._link.sender.owns_line:
+            self._link.cancel(self._clock())
+            self._pump(self._clock())
+        for one in gone:
+            one.told(NotSentWhy.CANCELLED.value)
+
     def disconnected(self, why: str) -> None:
         """See Session."""
         now = self._clock()
@@ -102,6 +166,9 @@ class AstmConversation:
         self._machine.lost(now)
         self._pump(now)
         self._settle(complete=True)
+        letters, self._letters = self._letters, deque()
+        for letter in letters:
+            letter.told(NotSentWhy.LOST.value)
         self._wiring.ended(self, why)
 
     def _pump(self, now: float) -> None:
@@ -169,7 +236,7 @@ class AstmConversation:
                     self._parts.append(frame.raw)
                     self._kept = len(self._parts)
                     self._kept_at = now
-                    self._faults = machine.faults.total()
+                    self._faults = self._receiver.faults.total()
                     self._size += len(frame.raw)
                 machine.accept(frame, now=now)
             else:
@@ -200,13 +267,19 @@ class AstmConversation:
 
     # Everything else
 
-    def _other(self, event: Event, now: float) -> None:
+    def _other(self, event: Event | SenderEvent, now: float) -> None:
         match event:
+            case Sent():
+                self._stats.sent += 1
+                self._told("", now)
+            case NotSent(why):
+                self._stats.not_sent += 1
+                self._told(why.value, now)
             case Opened():
                 self._settle(complete=True)
                 self._end("the instrument began anew")
             case Closed():
-                gave_up = self._machine.faults.total() > self._faults or now - self._kept_at > GAVE_UP_S
+                gave_up = self._receiver.faults.total() > self._faults or now - self._kept_at > GAVE_UP_S
                 if self._every_frame and self._parts and not gave_up:
                     self._settling = self._wiring.call_at(now + SETTLE_S, lambda: self._settle(complete=True))
                 else:
@@ -220,6 +293,15 @@ class AstmConversation:
                 self._settle(complete=False)
             case Frame():
                 pass
+
+    def _told(self, why: str, now: float) -> None:
+        """The first letter is done; the next one begins. Who is told may send another."""
+        if not self._letters or self._link is None:
+            return
+        letter = self._letters.popleft()
+        if self._letters and not self._gone:
+            self._link.start(self._letters[0].frames, now)
+        letter.told(why)
 
     def _settle(self, *, complete: bool) -> None:
         """With every_frame, what EOT ended is whole unless noise came behind it: then a damaged STX looked like EOT."""

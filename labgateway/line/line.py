@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, assert_never
 
-from labgateway.line.arrival import Keep, Stats
-from labgateway.line.astm import AstmConversation, MessageEnd
+from labgateway.line.arrival import Keep, Stats, Told
+from labgateway.line.astm import NO_CONNECTION, AstmConversation, MessageEnd
 from labgateway.line.mllp import MllpConversation
 from labgateway.line.wiring import CallAt, Timer, Wiring
 from labgateway.protocols.astm_rules import LinkRules
@@ -32,7 +32,7 @@ class Line:
     name: the instrument as configured. protocol: what it speaks. keep: stores one arrival and calls back in the
     event loop after the commit, exactly once and in order. connect: makes the transport, given what opens a
     session; None when somebody else calls ``open``.
-    link_rules, message_end: of an ASTM line. ack, encoding: of an HL7 line.
+    link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line.
     max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
     for their commit before it is not read any more.
     clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
@@ -48,6 +48,7 @@ class Line:
         connect: Callable[[OpenSession], Transport] | None = None,
         link_rules: LinkRules | None = None,
         message_end: MessageEnd = "L",
+        sends: bool = False,
         ack: AckProfile = STANDARD_ACK,
         encoding: str | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -77,8 +78,9 @@ class Line:
         self.protocol: Protocol = protocol
         self._link_rules = link_rules
         self._message_end: MessageEnd = message_end
+        self._sends = sends
         self._ack = ack
-        self._conversations: dict[object, AstmConversation | MllpConversation] = {}
+        self._conversations: dict[AstmConversation | MllpConversation, AstmConversation | MllpConversation] = {}
         self._busy = False
         self._rest: Timer | None = None
         self.transport = connect(self.open) if connect else None
@@ -115,12 +117,36 @@ class Line:
         if self.transport is not None:
             await self.transport.stop()
 
+    def send(self, frames: Sequence[bytes], told: Told, *, conversation: int | None = None, tag: object = None) -> None:
+        """Send a message of ours: frames as astm_frames.frames() gives them. told: how it went, once; perhaps at once.
+
+        conversation: the connection that is answered (Arrival.conversation); None: the newest. It is sent when the
+        instrument is silent, and the instrument always goes first (LIS01-A2 6.2.7.1). Nothing is tried again here.
+        """
+        for one in reversed(self._conversations):
+            if isinstance(one, AstmConversation) and conversation in (None, one.number):
+                one.send(frames, told, tag)
+                return
+        told(NO_CONNECTION)
+
+    def has(self, conversation: int) -> bool:
+        """Whether this connection is still there."""
+        return any(one.number == conversation for one in self._conversations)
+
+    def withdraw(self, which: Callable[[object], bool]) -> None:
+        """Messages of ours with such a tag are not wanted any more, unless they are on the line already."""
+        for one in list(self._conversations):
+            if isinstance(one, AstmConversation):
+                one.withdraw(which)
+
     def open(self, channel: Channel) -> Session:
         """Open a conversation on a new connection."""
         conversation: AstmConversation | MllpConversation
         match self.protocol:
             case "astm":
-                conversation = AstmConversation(self._wiring, channel, self._link_rules, self._message_end)
+                conversation = AstmConversation(
+                    self._wiring, channel, self._link_rules, self._message_end, sends=self._sends
+                )
             case "hl7":
                 conversation = MllpConversation(self._wiring, channel, profile=self._ack)
             case _:
@@ -156,10 +182,13 @@ class Line:
             "naks": s.naks,
             "broken": s.broken,
             "store_errors": s.store_errors,
+            "sent": s.sent,
+            "not_sent": s.not_sent,
         }
 
     def _ended(self, conversation: object, why: str) -> None:
-        self._conversations.pop(conversation, None)
+        for one in [one for one in self._conversations if one is conversation]:
+            del self._conversations[one]
         self.stats.connections -= 1
         self._wiring.say("line.disconnected", instrument=self.name, why=why)
 

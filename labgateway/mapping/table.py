@@ -5,6 +5,7 @@ What can be read but is not right (a factor that does not fit, a wrong LOINC) is
     [tests]                         code -> one line, or a list of lines by specimen type
     HGB = { emr = "HGB", unit = "g/L", times = 10, decimals = 0 }
     [panels]                        what the EMR orders -> the EMR tests that answer it
+    [orders]                        what the EMR orders -> what is asked of the instrument, where that is not [tests] read backwards
     [leave_out]                     code -> why it stops here
 """
 
@@ -26,7 +27,7 @@ from labgateway.toml_lines import KeyPath, line_of, parse_toml
 Declared = dict[str, tuple[str, ...]]
 """What a driver declares: code to its possible units, "" where it may send none."""
 
-_TOP = ("instrument", "checked", "decimal_comma", "tests", "panels", "leave_out")
+_TOP = ("instrument", "checked", "decimal_comma", "tests", "panels", "orders", "leave_out")
 _KEYS = (
     *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
     "decimal_comma",
@@ -74,6 +75,7 @@ class Mapping:
     tests: dict[str, tuple[Line, ...]]
     panels: dict[str, tuple[str, ...]]
     leave_out: dict[str, str]
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
 
@@ -181,7 +183,9 @@ class _Reading:
                 what = f"stands in [tests] (line {line}) and in [leave_out]."
                 self.complain(("leave_out", code), what, "Take one of the two out.")
         panels = {code: self.names(("panels", code), tests) for code, tests in self.table(data, "panels").items()}
+        orders = {code: self.asked(code, asked) for code, asked in self.table(data, "orders").items()}
         return Mapping(
+            orders=orders,
             instrument=self.text(data, (), "instrument"),
             checked=self.text(data, (), "checked"),
             version=version,
@@ -190,6 +194,10 @@ class _Reading:
             leave_out=leave_out,
             index=self.index,
         )
+
+    def asked(self, code: str, value: object) -> tuple[str, ...]:
+        """The analyzer's codes for what the EMR orders; an empty list: it is never asked of this instrument."""
+        return () if value == [] else self.names(("orders", code), value)
 
     def table(self, data: dict[str, Any], key: str) -> dict[str, Any]:
         value = data.get(key, {})

@@ -18,13 +18,17 @@ from labgateway.store import orders
 
 @dataclass(slots=True)
 class Taken:
-    """What became of an order message. code: AA, AE, AR. answer: the bytes for the EMR. count: orders changed."""
+    """What became of an order message. code: AA, AE, AR. answer: the bytes for the EMR. count: orders changed.
+
+    specimens: on which.
+    """
 
     answer: bytes
     code: str
     count: int
     number: int
     outcome: Outcome = field(default_factory=Outcome)
+    specimens: tuple[str, ...] = ()
 
 
 def take_orders(
@@ -36,6 +40,7 @@ def take_orders(
 
     def job(connection: Connection) -> Taken:
         outcome = Outcome()
+        specimens: list[str] = []
         if isinstance(read, Refusal):
             code, count = read.code.value, 0
             words = answer(message, read, now=now, control_id=control_id)
@@ -47,7 +52,7 @@ def take_orders(
         number = orders.keep_message(
             connection, source=reading.source, peer=peer, received_at=now, raw=data, code=code, answer=words
         )
-        return Taken(words, code, count, number, outcome)
+        return Taken(words, code, count, number, outcome, tuple(specimens))
 
     return job
 

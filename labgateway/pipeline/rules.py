@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from labgateway.errors import Problem
@@ -19,11 +20,15 @@ from labgateway.model import Report
 
 @dataclass(frozen=True, slots=True)
 class InstrumentRules:
-    """How one instrument's messages are read. A Problem stands for a broken driver or mapping: its messages park."""
+    """How one instrument's messages are read. A Problem stands for a broken driver or mapping: its messages park.
+
+    orders: whether it gets orders from us: never, or when it asks.
+    """
 
     driver: Driver | Problem
     mapping: MappingFile | Problem
     manual: bool = False
+    orders: Literal["off", "asked"] = "off"
 
     @property
     def mapping_version(self) -> str | None:

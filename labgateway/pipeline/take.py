@@ -15,11 +15,13 @@ from sqlalchemy import Connection
 
 from labgateway.errors import Problem, Reason
 from labgateway.instruments.decode import decode
+from labgateway.instruments.queries import questions
 from labgateway.instruments.recognise import candidates
 from labgateway.instruments.spec import Driver
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
 from labgateway.model import Decoded, Kind, Observation, ObservationState, Order, Patient, Report, Result
+from labgateway.pipeline.asked import answer
 from labgateway.pipeline.decide import Case, Verdict, code_of, decide
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
@@ -94,7 +96,8 @@ def process(number: int, rules: Rules, now: datetime) -> Job:
         decoded = read(message.raw, instrument, rules)
         if decoded.problem is None:
             _take_results(connection, message, decoded, instrument, rules, now, outcome)
-        outcome.problem = decoded.problem
+        problem = decoded.problem or _not_told(connection, message, instrument, rules)
+        outcome.problem = problem
         journal.finish(
             connection,
             number,
@@ -102,11 +105,27 @@ def process(number: int, rules: Rules, now: datetime) -> Job:
             driver=decoded.driver,
             config_version=rules.config_version,
             mapping_version=instrument.mapping_version,
-            problem=decoded.problem,
+            problem=problem,
         )
         return outcome
 
     return job
+
+
+def _not_told(
+    connection: Connection, message: Transmission, instrument: InstrumentRules, rules: Rules
+) -> Problem | None:
+    """Why a query was answered with "no order" although there are orders; said once while a person has not seen it."""
+    if instrument.orders == "off" or isinstance(instrument.driver, Problem):
+        return None
+    found = questions(instrument.driver, message.raw)
+    if not found:
+        return None
+    told = answer(connection, found, message.instrument, instrument, rules, message.received_at)
+    for problem in told.problems:
+        if not journal.is_parked(connection, message.instrument, problem):
+            return problem
+    return None
 
 
 def read(raw: bytes, instrument: InstrumentRules, rules: Rules) -> Decoded:

@@ -201,6 +201,17 @@ def finish(
     )
 
 
+_PARKED = Statement(
+    "SELECT id FROM transmission WHERE state = 'parked' AND instrument = :instrument AND reason = :reason "
+    "AND detail = :detail LIMIT 1"
+)
+
+
+def is_parked(connection: Connection, instrument: str, problem: Problem) -> bool:
+    """Whether a message of this instrument waits for a person for exactly this problem."""
+    return bool(_PARKED.rows(connection, instrument=instrument, reason=problem.reason.name, detail=problem.detail))
+
+
 def reopen(connection: Connection, number: int) -> bool:
     """Let a message be processed again; False when there is none, or it is incomplete."""
     done = connection.execute(

@@ -52,6 +52,32 @@ class Astm:
             self.expect_ack()
         self.socket.sendall(EOT)
 
+    def expect_enq(self) -> None:
+        """Wait until the host asks for the line."""
+        got = self.answer()
+        if got != ENQ:
+            raise RefusedError(got)
+
+    def receive(self, *, asked: bool = False) -> list[str]:
+        """Take one session of the host and return its records. asked: its ENQ is already here."""
+        if not asked:
+            self.expect_enq()
+        self.socket.sendall(ACK)
+        text, number = b"", 0
+        while (start := self.answer()) != EOT:
+            if start != b"\x02":
+                raise RefusedError(start)
+            got = b""
+            while not got.endswith(b"\r\n"):
+                got += self.socket.recv(1)
+            body, check = got[:-4], got[-4:-2]
+            number = (number + 1) % 8
+            assert check == f"{sum(body) % 256:02X}".encode()
+            assert body[:1] == str(number).encode()
+            text += body[1:-1]
+            self.socket.sendall(ACK)
+        return [record for record in text.decode().split("\r") if record]
+
     def close(self) -> None:
         """Hang up."""
         with contextlib.suppress(OSError):

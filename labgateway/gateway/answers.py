@@ -1,0 +1,202 @@
+"""Instruments that ask for their work are answered: the query is on disk, its answer goes out on the same connection.
+
+    kept ── a query? ── questions ── read the orders ── records ── Line.send ── took it
+                            │                                          └── did not: read the orders again, send again
+                            └── taken back: what waits for the line is withdrawn
+
+An answer is never kept: an instrument that got none asks again. What changes in the EMR while an answer waits for the
+line changes the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from labgateway.errors import Problem, StoreError
+from labgateway.instruments.encode import NotSendableError, encode
+from labgateway.instruments.order_form import Deed
+from labgateway.instruments.queries import Question, questions
+from labgateway.instruments.spec import Driver
+from labgateway.line.arrival import Arrival
+from labgateway.line.line import Line
+from labgateway.pipeline.asked import Answer, answer
+from labgateway.pipeline.rules import Rules
+from labgateway.protocols.astm_frames import frames
+from labgateway.store.engine import Store
+from labgateway.transports.channel import Say
+
+TRIES = 3
+"""How often an answer is offered; each try is six frames or enquiries by itself."""
+PATIENCE = timedelta(seconds=60)
+"""An answer that is older helps nobody: the tube has gone on, or the instrument has asked again."""
+_SHORT = 4096
+_QUERY = re.compile(rb"(?:\A|[\r\n]|\x02[0-7]?)Q[!-/:-@\[-`{-~]")
+"""A Q record behind a record's end or at the start of a frame; longer messages without one are no query."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One message of questions that waits for its answer, or for the line."""
+
+    instrument: str
+    conversation: int
+    message: int
+    questions: tuple[Question, ...]
+    at: datetime
+    specimens: frozenset[str] = frozenset()
+    tries: int = 0
+    again: bool = False
+    """Withdrawn only to be answered anew."""
+    over: bool = False
+
+
+@dataclass(slots=True)
+class Answers:
+    """Answers the queries of all lines. spawn: starts a task. rules, lines: those of now."""
+
+    store: Store
+    rules: Callable[[], Rules]
+    lines: Mapping[str, Line]
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    say: Say
+    utcnow: Callable[[], datetime]
+    _open: list[_Asked] = field(default_factory=list[_Asked])
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    def kept(self, name: str, arrival: Arrival, number: int) -> None:
+        """A message of this instrument is on disk under its number."""
+        instrument = self.rules().instruments.get(name)
+        if instrument is None or instrument.orders == "off" or isinstance(instrument.driver, Problem):
+            return
+        data = arrival.data
+        if len(data) > _SHORT and not _QUERY.search(data):
+            return
+        found = questions(instrument.driver, data)
+        if not found:
+            return
+        for question in found:
+            if question.taken_back:
+                self._take_back(name, arrival.conversation, frozenset(question.specimens))
+        wanted = tuple(question for question in found if not question.taken_back)
+        if wanted:
+            specimens = frozenset(s for question in wanted for s in question.specimens)
+            if specimens:
+                self._take_back(name, arrival.conversation, specimens, whole=True)
+            asked = _Asked(name, arrival.conversation, number, wanted, self.utcnow(), specimens)
+            self._open.append(asked)
+            self._begin(asked)
+
+    def changed(self, specimens: Iterable[str]) -> None:
+        """Orders of these specimens came, changed or were cancelled: what still waits for the line is answered anew."""
+        touched = frozenset(specimens)
+        for asked in list(self._open):
+            if asked.tries and touched & asked.specimens:
+                asked.again = True
+                self._withdraw(asked)
+                asked.again = False
+
+    async def stop(self) -> None:
+        """Answer nobody any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take_back(self, name: str, conversation: int, specimens: frozenset[str], *, whole: bool = False) -> None:
+        """Give up the answers about these specimens, about all of them where none is named.
+
+        whole: only answers that say nothing else.
+        """
+        for asked in list(self._open):
+            if (asked.instrument, asked.conversation) != (name, conversation):
+                continue
+            if not specimens or (
+                asked.specimens <= specimens and asked.specimens if whole else asked.specimens & specimens
+            ):
+                asked.over = True
+                self._withdraw(asked)
+
+    def _withdraw(self, asked: _Asked) -> None:
+        if line := self.lines.get(asked.instrument):
+            line.withdraw(lambda tag: tag is asked)
+
+    def _begin(self, asked: _Asked) -> None:
+        task = self.spawn(self._answer(asked), f"answer {asked.instrument}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, asked: _Asked) -> None:
+        rules = self.rules()
+        instrument = rules.instruments.get(asked.instrument)
+        if instrument is None or isinstance(instrument.driver, Problem):
+            self._done(asked)
+            return
+        try:
+            job = partial(
+                answer,
+                asked_for=asked.questions,
+                name=asked.instrument,
+                instrument=instrument,
+                rules=rules,
+                now=asked.at,
+            )
+            told = await self.store.read(job)
+        except StoreError as error:
+            self.say("query_not_answered", level="error", instrument=asked.instrument, error=type(error).__name__)
+            self._done(asked)
+            return
+        if asked.over:
+            self._done(asked)
+            return
+        asked.specimens |= {work.specimen for work in told.works}
+        try:
+            body = self._body(instrument.driver, told, rules)
+        except (NotSendableError, ValueError) as error:
+            self.say("query_not_answered", level="error", instrument=asked.instrument, why=str(error))
+            self._done(asked)
+            return
+        asked.tries += 1
+        line = self.lines.get(asked.instrument)
+        if line is None:
+            self._done(asked)
+            return
+        line.send(body, lambda why: self._went(asked, told, why), conversation=asked.conversation, tag=asked)
+
+    def _body(self, driver: Driver, told: Answer, rules: Rules) -> list[bytes]:
+        form = driver.orders
+        if form is None:
+            raise ValueError("the driver takes no orders")
+        text = encode(driver, told.works, Deed.ASKED, self.utcnow().astimezone(rules.timezone))
+        return list(frames(text, size=form.frame_bytes, packed=form.packed))
+
+    def _went(self, asked: _Asked, told: Answer, why: str) -> None:
+        """How an answer went."""
+        if not why:
+            self.say(
+                "query_answered", instrument=asked.instrument, message=asked.message, count=told.count,
+                seconds=round((self.utcnow() - asked.at).total_seconds(), 3),
+            )  # fmt: skip
+            self._done(asked)
+        elif asked.over:
+            self.say("query_taken_back", instrument=asked.instrument, message=asked.message)
+            self._done(asked)
+        elif asked.again:
+            self._begin(asked)
+        elif asked.tries >= TRIES or self.utcnow() - asked.at > PATIENCE or not self._is_there(asked):
+            self.say("query_not_answered", level="warning", instrument=asked.instrument, message=asked.message, why=why)
+            self._done(asked)
+        else:
+            self._begin(asked)
+
+    def _is_there(self, asked: _Asked) -> bool:
+        line = self.lines.get(asked.instrument)
+        return line is not None and line.has(asked.conversation)
+
+    def _done(self, asked: _Asked) -> None:
+        if asked in self._open:
+            self._open.remove(asked)

@@ -26,6 +26,9 @@ ACCEPT_AT_ONCE = 64
 BACKLOG = 512
 """Enough for every instrument of a house to call in the moment after a switch came back."""
 ACCEPT_PAUSE_S = 1.0
+GRACE_S = 1.0
+"""So long a caller is kept waiting at the door when all places are taken: an instrument that hangs up and calls again
+at once may be here before we have heard that it hung up."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -85,7 +88,8 @@ class TcpListen:
     host: an address of ours, "" or "0.0.0.0" for all. port: 0 lets the system choose, see ``port``.
     allow: networks such as ``10.20.0.0/24`` or single addresses; loopback is always allowed, and with an
     empty allow nothing else. connections: how many at once; when all are taken a new one replaces the
-    one that has been silent longest, if that is at least silent_s seconds, else the new one is closed.
+    one that has been silent longest, if that is at least silent_s seconds, else it waits GRACE_S for a place
+    and is closed. As many may wait as there are places.
     admission: the cap shared by all listeners. tls: a server context; with ``verify_mode`` CERT_REQUIRED
     a client certificate is asked for.
 
@@ -119,6 +123,7 @@ class TcpListen:
         self._sockets: list[socket.socket] = []
         self._live: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
         self.turned_away = 0
         """Connections closed at once: strangers, no room, no files."""
 
@@ -160,6 +165,10 @@ class TcpListen:
             loop.remove_reader(sock.fileno())
             sock.close()
         self._sockets = []
+        for sock, (_, timer) in self._waiting.items():
+            timer.cancel()
+            sock.close()
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         await close_all(list(self._live), "labgateway closed the line")
@@ -183,18 +192,40 @@ class TcpListen:
                 return
             peer = name_of(address)
             refusal = self._refusal(str(address[0]), loop.time())
-            if refusal:
-                sock.close()
-                self.turned_away += 1
-                self._sparing(refusal, port=self.port, peer=peer)
-                continue
-            sock.setblocking(False)
-            tune(sock)
-            connection = Connection(self._open_session, peer, loop, self._sparing, self._ended)
-            self._live[connection] = None
-            task = loop.create_task(self._adopt(sock, connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if refusal == "line.occupied" and len(self._waiting) < self._connections:
+                self._waiting[sock] = (peer, loop.call_later(GRACE_S, self._turn_away, sock, peer, refusal))
+            elif refusal:
+                self._turn_away(sock, peer, refusal)
+            else:
+                self._welcome(sock, peer, loop)
+
+    def _turn_away(self, sock: socket.socket, peer: str, why: str) -> None:
+        self._waiting.pop(sock, None)
+        sock.close()
+        self.turned_away += 1
+        self._sparing(why, port=self.port, peer=peer)
+
+    def _welcome(self, sock: socket.socket, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+        sock.setblocking(False)
+        tune(sock)
+        connection = Connection(self._open_session, peer, loop, self._sparing, self._ended)
+        self._live[connection] = None
+        task = loop.create_task(self._adopt(sock, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _let_in(self) -> None:
+        """Who has waited longest at the door gets the place that has become free."""
+        loop = self._loop
+        if loop is None or not self._waiting or not self._sockets or len(self._live) >= self._connections:
+            return
+        sock, (peer, timer) = next(iter(self._waiting.items()))
+        timer.cancel()
+        del self._waiting[sock]
+        if self._admission.take():
+            self._welcome(sock, peer, loop)
+        else:
+            self._turn_away(sock, peer, "line.full")
 
     def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._sockets and self._loop is not None:
@@ -230,6 +261,8 @@ class TcpListen:
     def _ended(self, connection: Connection) -> None:
         if self._live.pop(connection, self) is None:
             self._admission.give()
+            if self._waiting and self._loop is not None:
+                self._loop.call_soon(self._let_in)
 
 
 class TcpConnect:

@@ -75,8 +75,10 @@ class Gateway:
         self.process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9, of what runs below a prefix such as strace too."""
         assert self.process
+        if self.prefix:
+            subprocess.run(["pkill", "-9", "-P", str(self.process.pid)], check=False)
         self.process.kill()
         self.process.wait()
 
@@ -109,5 +111,4 @@ class Gateway:
 
     def __exit__(self, *_: object) -> None:
         if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()

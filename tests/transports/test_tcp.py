@@ -205,6 +205,41 @@ async def test_a_second_caller_is_refused_while_the_first_speaks() -> None:
     await line.stop()
 
 
+async def test_who_hangs_up_and_calls_again_at_once_is_served() -> None:
+    """The new call may be accepted before the old one's end is heard; it waits at the door, and gets the place."""
+    house = House()
+    line = TcpListen("127.0.0.1", 0, house.open, say=house.say)
+    await line.start()
+    old = socket.create_connection(("127.0.0.1", line.port))
+    await until(lambda: house.sessions)
+    for n in range(2, 30):
+        # Both reach the loop in one turn, the new call first.
+        new = socket.create_connection(("127.0.0.1", line.port))
+        new.sendall(b"x")
+        old.close()
+        await until(lambda n=n: len(house.sessions) == n and house.sessions[-1].data == b"x")
+        old = new
+    assert line.turned_away == 0 and house.events() == []
+    old.close()
+    await line.stop()
+
+
+async def test_no_more_wait_at_the_door_than_there_are_places() -> None:
+    """The first of three waits and is closed when nothing becomes free; the others are closed at once."""
+    house = House()
+    line = TcpListen("127.0.0.1", 0, house.open, say=house.say)
+    await line.start()
+    reader, writer = await call(line.port)
+    writer.write(b"1")
+    await reader.readexactly(1)
+    callers = [await call(line.port) for _ in range(3)]
+    await until(lambda: line.turned_away == 2)
+    assert [await r.read() for r, _ in callers] == [b"", b"", b""]
+    assert line.turned_away == 3 and house.events() == ["line.occupied"]
+    writer.close()
+    await line.stop()
+
+
 async def test_a_new_caller_replaces_a_silent_one() -> None:
     """Once the first has been silent for silent_s, the next one gets its place and the old session is told why."""
     house = House()

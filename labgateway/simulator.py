@@ -52,7 +52,8 @@ class Script:
     """What is played.
 
     messages: ASTM records or HL7 segments, without framing. frame_bytes: text bytes a frame; packed: as many
-    records in a frame as fit. linger_s: how long to wait for what the host still sends when all is said.
+    records in a frame as fit. linger_s: how long to wait for what the host still sends when all is said; answers: when so
+    many have come, no longer.
     """
 
     messages: tuple[bytes, ...]
@@ -61,6 +62,7 @@ class Script:
     packed: bool = False
     fault: Fault | None = None
     linger_s: float = 0.05
+    answers: int = 0
 
 
 @dataclass(slots=True)
@@ -161,6 +163,12 @@ class Player:
             self._over = True
             self.summary.seconds = self._clock() - self._began_at
             self.later(self.script.linger_s, lambda: self._done(self.summary))
+            self.answered()
+
+    def answered(self) -> None:
+        """The host has sent something: when that was all that is awaited, it is over."""
+        if self._over and 0 < self.script.answers <= len(self.summary.answers):
+            self._done(self.summary)
 
 
 class _Astm:
@@ -227,6 +235,7 @@ class _Astm:
                 case Closed():
                     player.summary.answers.append(b"".join(self._text))
                     self._text.clear()
+                    player.answered()
                 case Sent():
                     player.said(self, good=True)
                 case NotSent(why):
@@ -312,6 +321,7 @@ class _Hl7:
         msa = next((row for row in message.rows if row.name == "MSA"), None)
         if msa is None or message.header.value(9, 1) != "ACK":
             self._player.summary.answers.append(data)
+            self._player.answered()
         if msa is None or msa.value(2) != self._awaited:
             return
         good = msa.value(1) in ("AA", "CA")

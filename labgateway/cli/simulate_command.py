@@ -19,6 +19,8 @@ from labgateway import captures, simulator
 from labgateway.cli import decode_command
 from labgateway.errors import ComplaintsError, LabgatewayError
 from labgateway.instruments import decode, recognise
+from labgateway.instruments.encode import read_back
+from labgateway.instruments.queries import questions
 from labgateway.model import Kind
 from labgateway.transports.channel import OpenSession, Transport
 from labgateway.transports.serial import SerialPort
@@ -43,6 +45,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="URL", help="call the gateway: tcp://host:port or serial:/dev/ttyUSB0?baud=9600")
     where.add_argument("--listen", type=int, metavar="PORT", help="wait for the gateway's call on this port")
+    parser.add_argument(
+        "--query", metavar="ID", action="append", default=[],
+        help="ask for the orders of this specimen, as the instrument would, and show the answer; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--specimen", metavar="ID", help="put this specimen id into every message")
     parser.add_argument("--capture", metavar="NAME", help="only this capture, such as qc")
     parser.add_argument("--kind", choices=[kind.value for kind in Kind], help="only messages of this kind")
@@ -75,16 +81,30 @@ def run(args: argparse.Namespace) -> int:
     except (LabgatewayError, OSError) as error:
         print(f"labgateway simulate: {error}", file=sys.stderr)
         return 1
-    shown = dataclasses.asdict(summary)
+    shown: dict[str, Any] = dataclasses.asdict(summary)
     shown["answers"] = len(summary.answers)
     shown["seconds"] = round(summary.seconds, 3)
+    orders = orders_in(args, summary) if args.query else []
     if args.json:
-        print(json.dumps(shown))
+        print(json.dumps(shown | ({"orders": orders} if args.query else {})))
     else:
         print(", ".join(f"{value} {name}" for name, value in shown.items() if value or name == "messages"))
         for answer in summary.answers:
             sys.stdout.write(captures.write_wire(captures.Wire((), ((captures.Way.TO, answer),))).decode())
-    return 1 if summary.failed else 0
+        for order in orders:
+            print(f"{order['specimen']}: {', '.join(order['codes']) or 'no order'}")
+    return 1 if summary.failed or (args.query and not summary.answers) else 0
+
+
+def orders_in(args: argparse.Namespace, summary: simulator.Summary) -> list[dict[str, Any]]:
+    """What the instrument was told: for each specimen it asked about its codes, none when there is no order."""
+    told: dict[str, list[str]] = {specimen: [] for specimen in args.query}
+    drivers = decode_command.named_drivers(args.driver, decode_command.library(args.drivers))
+    driver = next(driver for driver in drivers if driver.orders)
+    for answer in summary.answers:
+        for read in read_back(driver, answer):
+            told[read.specimen] = list(read.codes)
+    return [{"specimen": specimen, "codes": codes} for specimen, codes in told.items()]
 
 
 def script_of(args: argparse.Namespace) -> simulator.Script:
@@ -97,11 +117,17 @@ def script_of(args: argparse.Namespace) -> simulator.Script:
     messages: list[bytes] = []
     protocol = ""
     for driver in named:
+        if args.query:
+            found = _queries(driver, args.query)
+            if found and not messages:
+                messages, protocol = found, driver.protocol
+            continue
         found = _messages(driver, args.capture, args.kind, args.specimen)
         if found and not messages:
             messages, protocol = found, driver.protocol
     if not messages:
-        raise SimulateError(f'"{args.driver}" has no capture to play; see the folder captures of its driver.')
+        what = "query in its captures that could be asked" if args.query else "capture to play"
+        raise SimulateError(f'"{args.driver}" has no {what}; see the folder captures of its driver.')
     speaks: Literal["astm", "hl7"]
     match protocol:
         case "astm" | "hl7":
@@ -116,7 +142,20 @@ def script_of(args: argparse.Namespace) -> simulator.Script:
         packed=args.packed,
         fault=simulator.Fault(args.fault) if args.fault else None,
         linger_s=5.0 if asks else 0.05,
+        answers=len(messages) * max(1, args.repeat) if args.query else 0,
     )
+
+
+def _queries(driver: Driver, specimens: list[str]) -> list[bytes]:
+    """The driver's own query of one specimen, once for each of these."""
+    if driver.orders is None:
+        return []
+    for path in sorted((driver.folder / "captures").glob("*.wire")):
+        for message in captures.read_capture(path.read_bytes(), protocol=driver.protocol):
+            found = questions(driver, message)
+            if len(found) == 1 and len(found[0].specimens) == 1 and not (found[0].taken_back or found[0].unreadable):
+                return [simulator.with_specimen(message, found[0].specimens, wanted) for wanted in specimens]
+    return []
 
 
 def _messages(driver: Driver, only: str | None, kind: str | None, specimen: str | None) -> list[bytes]:

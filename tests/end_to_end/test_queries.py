@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +223,23 @@ async def test_a_frame_that_is_refused_comes_again(tmp_path: Path, answer: bytes
             first, second = await asyncio.to_thread(refuse)
             assert first == second
             assert first == frame(1, first[2:-5])
+
+
+async def test_the_simulator_asks_and_shows_its_orders(tmp_path: Path) -> None:
+    """`labgateway simulate sysmex_xn --query` against the running service: the orders, and "no order"."""
+    async with Emr() as emr:
+        site = Site(tmp_path, emr)
+        with site.gateway:
+            assert "|AA|" in await asyncio.to_thread(send_hl7, site.orders, oml("S9001"))
+            command = [
+                sys.executable, "-m", "labgateway", "simulate", "sysmex_xn", "--to", f"tcp://127.0.0.1:{site.xn}",
+                "--query", "S9001", "--query", "S9002", "--json",
+            ]  # fmt: skip
+            ran = await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert json.loads(ran.stdout)["orders"] == [
+                {"specimen": "S9001", "codes": ["WBC", "HGB", "PLT"]},
+                {"specimen": "S9002", "codes": []},
+            ]

@@ -49,6 +49,7 @@ def parse_toml(raw: bytes, *, name: str) -> tuple[dict[str, Any], dict[KeyPath, 
         raise _complaint(name, line, "is not UTF-8 here.", "Save the file as UTF-8.") from None
     try:
         data = tomllib.loads(text)
+        return data, lines(text)
     except tomllib.TOMLDecodeError as error:
         words = str(error)
         at = _AT_LINE.search(words)
@@ -56,7 +57,17 @@ def parse_toml(raw: bytes, *, name: str) -> tuple[dict[str, Any], dict[KeyPath, 
         what = f"is not TOML: {_AT_LINE.sub('', words).replace('(at end of document)', '').strip()}."
         cure = "Look for a missing quote or bracket, a key written twice, or a text without quotes."
         raise _complaint(name, int(at[1]) if at else last, what, cure) from None
-    return data, lines(text)
+    except (ValueError, OverflowError):
+        # A number of more digits than Python converts (sys.get_int_max_str_digits), a date beyond its calendar.
+        what, cure = "holds a number or date that is too long.", "Look for the longest number, and write it as a text."
+        raise _complaint(name, _longest_number(text), what, cure) from None
+    except RecursionError:
+        raise _complaint(name, None, "is nested too deep.", "Take the brackets within brackets away.") from None
+
+
+def _longest_number(text: str) -> int | None:
+    found = max(re.finditer(r"[0-9_]{19,}", text), key=lambda number: len(number[0]), default=None)
+    return text.count("\n", 0, found.start()) + 1 if found else None
 
 
 def line_of(index: dict[KeyPath, int], path: KeyPath) -> int | None:

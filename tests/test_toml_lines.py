@@ -149,3 +149,19 @@ def test_syntax_errors_come_with_their_line(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_mistake() -> None:
     """Windows editors write one; the file still reads."""
     assert parse_toml(b"\xef\xbb\xbfa = 1\n", name="x") == ({"a": 1}, {("a",): 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = 1\nb = " + "9" * 5000 + "\n", 2),
+        ("a = " + "[" * 20_000 + "]" * 20_000, None),
+        ("a = " + "{ b = " * 20_000 + "1" + " }" * 20_000, None),
+    ],
+)
+def test_what_python_cannot_hold_is_a_complaint(text: str, line: int | None) -> None:
+    """Numbers of thousands of digits and endless nesting: refused with words, no exception of Python's own."""
+    with pytest.raises(ComplaintsError) as caught:
+        parse_toml(text.encode(), name="x.toml")
+    (complaint,) = caught.value.complaints
+    assert complaint.line == line and complaint.cure

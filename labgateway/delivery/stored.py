@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
 from labgateway.delivery.ports import Delivery, Done
 from labgateway.store import outbox
 from labgateway.store.engine import Store
+
+DAMAGED = (
+    "labgateway: these bytes are not those that were stored (their hash differs): not sent. Check the disk; replay the "
+    "message so that it is made anew, then skip this delivery."
+)
 
 
 class StoredOutbox:
@@ -26,10 +32,18 @@ class StoredOutbox:
         self._utcnow = utcnow
 
     async def ready(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
-        """What may be sent next, oldest first. Raises StoreError."""
+        """What may be sent next, oldest first. Raises StoreError.
+
+        A delivery whose bytes are damaged parks, and its lane with it; the others go on.
+        """
         known = frozenset(in_hand)
-        owed = await self._store.read(lambda c: outbox.ready(c, self._destination, limit, known))
-        return [Delivery(o.id, o.lane, o.control_id, o.body, o.refusals) for o in owed]
+        while True:
+            owed = await self._store.read(lambda c: outbox.ready(c, self._destination, limit, known))
+            damaged = [one.id for one in owed if one.damaged]
+            if not damaged:
+                return [Delivery(o.id, o.lane, o.control_id, o.body, o.refusals) for o in owed]
+            for number in damaged:
+                await self._store.submit(partial(outbox.park, number=number, answer=DAMAGED))
 
     def settle(self, delivery: Delivery, words: str, done: Done) -> None:
         """The destination has taken it."""

@@ -60,6 +60,16 @@ class OrderConversation:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._reader.lost()
+        while (event := self._reader.next_event()) is not None:
+            if isinstance(event, mllp.Broken):
+                self._say(
+                    "orders_broken",
+                    level="warning",
+                    bytes=len(event.data),
+                    why=event.why.value,
+                    peer=self._channel.peer,
+                )
 
     def _pump(self) -> None:
         if self._gone:

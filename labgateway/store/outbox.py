@@ -19,20 +19,23 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from labgateway.errors import StoreError
 from labgateway.store.rows import Insert, Statement
 from labgateway.store.tables import DELIVERY_UNSETTLED, delivery, delivery_observation, to_us
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One delivery that may be sent next. refusals: how often the destination asked to try again."""
+    """One delivery that may be sent next. refusals: how often the destination asked to try again.
+
+    damaged: the bytes are not those that were stored (a fault of the disk or of somebody's hand): never to be sent.
+    """
 
     id: int
     lane: str
     control_id: str
     body: bytes
     refusals: int
+    damaged: bool = False
 
 
 _ADD = Insert(delivery, "destination", "lane", "control_id", "body", "sha256", "state", "held_back", "created_at")
@@ -84,8 +87,7 @@ _READY = Statement(
 def ready(connection: Connection, destination: str, limit: int, in_hand: Collection[int] = ()) -> list[Owed]:
     """What may be sent next, oldest first: of each lane the oldest unsettled delivery, unless it is parked.
 
-    in_hand: numbers to leave out; a lane with one in hand has no other that is ready. Raises StoreError when
-    bytes are not those that were stored (a fault of the disk): they must not be sent.
+    in_hand: numbers to leave out; a lane with one in hand has no other that is ready.
     """
     found: list[Owed] = []
     after, most = 0, limit + len(in_hand)
@@ -94,9 +96,8 @@ def ready(connection: Connection, destination: str, limit: int, in_hand: Collect
         for number, lane, control_id, body, sha256, refusals in rows:
             if number in in_hand:
                 continue
-            if hashlib.sha256(body).hexdigest() != sha256:
-                raise StoreError(f"delivery {number} is damaged on disk (its hash differs); restore it from a backup")
-            found.append(Owed(int(number), lane, control_id, bytes(body), int(refusals)))
+            damaged = hashlib.sha256(body).hexdigest() != sha256
+            found.append(Owed(int(number), lane, control_id, bytes(body), int(refusals), damaged))
         if len(rows) < most:
             break
         after = int(rows[-1][0])

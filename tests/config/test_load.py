@@ -177,8 +177,8 @@ MISTAKES: list[tuple[str, int | None, str, str, str]] = [
     ('[console]\nlisten = "8080"', 2, "console.listen", "address and a port", "127.0.0.1:8080"),
     ("a = 1\na = 2", 2, "", "is not TOML", "written twice"),
     ("a = [", 1, "", "is not TOML", "bracket"),
-    ("a = " + "1" * 5000, None, "", "too long", "sample"),
-    ("a = " + "[" * 5000 + "]" * 5000, None, "", "too deep", "sample"),
+    ("a = " + "1" * 5000, 1, "", "too long", "as a text"),
+    ("a = " + "[" * 5000 + "]" * 5000, None, "", "too deep", "Take the brackets"),
 ]  # fmt: skip
 
 

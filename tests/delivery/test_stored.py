@@ -185,3 +185,20 @@ async def test_faults_of_every_kind_lose_nothing_and_double_nothing(store: Store
         assert {row[0] for row in rows(store).values()} == {"settled"}
         assert len(numbers) == len(emr.charts) == 60
         assert not emr.complaints
+
+
+async def test_damaged_bytes_stop_only_their_specimen(store: Store) -> None:
+    """A flipped byte in one delivery: it parks with words and never leaves; every other specimen's arrive."""
+    async with Emr() as emr:
+        bad, *_ = await owe(store, "S1", "S1", "S2", "S3")
+        await store.submit(
+            lambda c: c.execute(text("UPDATE delivery SET body = CAST(body || ' ' AS BLOB) WHERE id = :n"), {"n": bad})
+        )
+        async with sending(store, emr.port):
+            async with asyncio.timeout(10):
+                while len(emr.charts) < 2:
+                    await asyncio.sleep(0.01)
+        assert {one.specimen for one in emr.charts.values()} == {"S2", "S3"}
+        rows = await store.read(lambda c: c.execute(text("SELECT state, answer FROM delivery ORDER BY id")).all())
+        assert rows[0].state == "parked" and "not those that were stored" in rows[0].answer
+        assert [row.state for row in rows[1:]] == ["waiting", "settled", "settled"]

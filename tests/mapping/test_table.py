@@ -118,7 +118,7 @@ MISTAKES: list[tuple[str, int | None, str, str, str]] = [
     ("tests = 5", 1, "tests", "must be a section", "[tests]"),
     ("instrument = 5", 1, "instrument", "must be text", "quotes"),
     ("[tests\nA = 1", 1, "", "is not TOML", "bracket"),
-    ("a = " + "9" * 5000, None, "", "too long", "sample"),
+    ("a = " + "9" * 5000, 1, "", "too long", "as a text"),
 ]  # fmt: skip
 
 

@@ -75,8 +75,7 @@ async def test_a_flipped_byte_is_found(store: Store) -> None:
     number, _ = await store.submit(job)
     with pytest.raises(StoreError, match="message 1 is damaged"):
         await store.read(lambda c: journal.get(c, number))
-    with pytest.raises(StoreError, match="delivery 1 is damaged"):
-        await store.read(lambda c: outbox.ready(c, "emr", 10))
+    assert [owed.damaged for owed in await store.read(lambda c: outbox.ready(c, "emr", 10))] == [True]
 
 
 async def test_a_message_goes_its_way(store: Store) -> None:

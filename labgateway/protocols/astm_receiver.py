@@ -26,7 +26,7 @@ sends frames, one at a time, and waits for our answer to each. It ends the sessi
 
 No transmission is answered twice, and none that its sender no longer waits for: it would take the answer
 for the answer to its next one, and believe a frame stored that was not. So what a cable or a converter said
-twice is answered once: an ENQ behind an ENQ, and the same frame that had begun to come before its first was answered.
+twice is answered once: an ENQ behind an ENQ, and the same frame again that was here when its first was answered.
 
 Not here: where things begin and end in the bytes (astm_scanner, also on which ENQ is believed), the
 sending half (astm_sender), both on one line (astm_link), what a frame says.
@@ -101,8 +101,9 @@ class Receiver:
         self._offered_at = 0.0
         self._refused = b""
         """The frame that was answered NAK last."""
-        self._early = False
-        """What is looked at came before the last answer, and is no reaction to it."""
+        self._answered_at = float("-inf")
+        self._asked_at = float("-inf")
+        """When an ENQ was answered behind which nothing has come."""
         self._late = False
         """The sender of the offered frame has stopped waiting."""
         self._alive_at = 0.0
@@ -111,7 +112,7 @@ class Receiver:
             rules.checksums is Checksums.REQUIRED and rules.numbers is Numbers.STRICT and rules.max_frame_bytes > 250
         )
         self._ready = False
-        """Open, nothing kept, nothing doubtful: a whole frame may take the short way."""
+        """Open, nothing kept, refused or doubtful: a whole frame may take the short way."""
         self._alone = False
         """The offered frame took the short way and nothing came behind it."""
 
@@ -140,10 +141,14 @@ class Receiver:
             return
         scanner = self._scanner
         self._alone = False
+        if now <= self._asked_at:
+            data = data.lstrip(ENQ)
+            if not data:
+                return
+        self._asked_at = float("-inf")
         scanner.add(data, now)
         if self.state is not State.DECIDING:
             self._run(now)
-            self._early = self._early and scanner.in_block
         elif now - self._offered_at > CALM_S and scanner.has_more_than_line_ends():
             self._late = True
         if self.state is State.DECIDING and len(scanner) > HELD_BYTES:
@@ -162,7 +167,6 @@ class Receiver:
             self._break(Why.TIMEOUT)
         elif scanner.unfinished and now >= scanner.heard_at + QUIET_FRAME_S:
             self._alive_at = max(self._alive_at, scanner.heard_at) if scanner.in_block else self._alive_at
-            self._early = False
             if scanner.give_up():
                 self._reject(Fault.UNFINISHED)
         elif len(scanner) and now >= scanner.heard_at + SETTLE_S:
@@ -186,7 +190,7 @@ class Receiver:
         self._last, self._refused = offered.raw, b""
         self._due = _ZERO + (offered.number + 1) % 8
         if not self._late:
-            self._out.append(EOT if self.interrupts else ACK)
+            self._answer(EOT if self.interrupts else ACK, now)
             self.interrupts = False
         self._decided(now)
 
@@ -196,8 +200,9 @@ class Receiver:
             return
         self.faults[Fault.REFUSED] += 1
         self._refused = self._offered.raw
+        self._alone = False
         if not self._late:
-            self._out.append(NAK)
+            self._answer(NAK, now)
         self._decided(now)
 
     def lost(self, now: float) -> None:
@@ -208,6 +213,8 @@ class Receiver:
             self._break(Why.LOST)
         self._scanner.reset()
         self._out.clear()
+        self._refused = b""
+        self._asked_at = self._answered_at = float("-inf")
         self._arm()
 
     # The way of a frame
@@ -256,7 +263,8 @@ class Receiver:
     def _judge(self, found: Found, now: float) -> None:
         """A transmission from STX to its end: offer it, acknowledge a repeat, or refuse it."""
         raw, end, numbers = found.raw, found.end, self.rules.numbers
-        if self._early and raw == self._refused:
+        twice = now <= self._answered_at
+        if twice and raw == self._refused:
             self._scanner.muted = True
         elif fault := damage(raw, end, self.rules):
             restart = raw.rfind(ENQ + STX)
@@ -268,14 +276,13 @@ class Receiver:
         elif raw == self._last:
             # With other bytes under the last number it is no repeat, and must not be acknowledged away.
             self.repeats += 1
-            if not self._early:
-                self._out.append(ACK)
+            if not twice:
+                self._answer(ACK, now)
             self._scanner.muted = True
             self._alive_at = now
         elif numbers is Numbers.STRICT and raw[1] != self._due:
             self._reject(Fault.NUMBER, now, raw)
         else:
-            self._early = False
             self._say_noise()
             self._scanner.in_order()
             number, start = (0, 1) if numbers is Numbers.ABSENT else (raw[1] - _ZERO, 2)
@@ -294,23 +301,26 @@ class Receiver:
             self._ready = True
             self.deadline = self._alive_at + self.rules.receiver_s
         else:
-            self._early = not self._late
             self._run(self._alive_at)
-            self._early = self._early and self._scanner.in_block
             self._arm()
 
     def _reject(self, fault: Fault, now: float | None = None, raw: bytes = b"") -> None:
         self.faults[fault] += 1
-        self._out.append(NAK)
-        self._refused, self._early = raw, True
+        self._answer(NAK, self._scanner.heard_at if now is None else now)
+        self._refused = raw
         self._scanner.muted = True
         if now is not None:
             self._alive_at = now
+
+    def _answer(self, answer: bytes, now: float | None) -> None:
+        self._out.append(answer)
+        self._answered_at = self._scanner.heard_at if now is None else now
 
     # Sessions
 
     def _begin(self, now: float) -> None:
         self._say_noise()
+        self._asked_at = float("-inf") if len(self._scanner) else now
         if self.state is State.OPEN:
             self._events.append(Broken(Why.RESTARTED))
         if self.busy:
@@ -323,7 +333,6 @@ class Receiver:
         self._events.append(Opened())
         self._due = _ONE
         self._last = b""
-        self._early = False
         self._alive_at = now
 
     def _close(self) -> None:
@@ -369,4 +378,4 @@ class Receiver:
             if scanner.noise_at is not None:
                 times.append(scanner.noise_at + CALM_S)
         self.deadline = min(times, default=None)
-        self._ready = self._usual and self.state is State.OPEN and scanner.clean
+        self._ready = self._usual and self.state is State.OPEN and scanner.clean and not self._refused

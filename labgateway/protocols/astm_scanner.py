@@ -8,6 +8,9 @@ judged here but one thing: whether an ENQ is one. One damaged bit turns E, CR an
 ACK it would earn is taken for "frame stored". So it is never looked for inside a frame; between the
 frames of a session, or behind junk, it counts only when an STX with number 1 follows, or for a moment
 nothing does. In the place of a line end behind a frame it is a damaged line end.
+
+An EOT in that place (some instruments send no line end) is as doubtful: it ended the session, and gave the line away,
+unless a line feed or the next frame follows.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from enum import Enum, auto
 
 from labgateway.protocols.astm_events import Noise
 from labgateway.protocols.astm_frames import ENQ
-from labgateway.protocols.astm_rules import LinkRules, Numbers, size
+from labgateway.protocols.astm_rules import Checksums, LinkRules, Numbers, size
 
 CALM_S = 1.0
 """After so long a silence, what came before has nothing to do with what comes next."""
@@ -90,7 +93,7 @@ class Scanner:
     @property
     def unfinished(self) -> bool:
         """Part of something that has an end is here, and its end must come."""
-        return self._skipping or bool(self._buffer and self._buffer[0] != _ENQ)
+        return self._skipping or bool(self._buffer and self._buffer[0] not in (_ENQ, _EOT))
 
     @property
     def in_block(self) -> bool:
@@ -130,7 +133,7 @@ class Scanner:
         self._junk = False
 
     def settle(self) -> None:
-        """So long nothing followed that a doubtful ENQ is one."""
+        """So long nothing followed that a doubtful ENQ or EOT is one."""
         self._settled = True
 
     def give_up(self) -> bool:
@@ -191,9 +194,7 @@ class Scanner:
         if first == _ENQ:
             return self._doubtful_enquiry(now, numbered=self._rules.numbers is Numbers.STRICT)
         if first == _EOT:
-            del self._buffer[:1]
-            self._junk = False
-            return Found(Sign.END), True
+            return self._end()
         return self._stray_end(now)
 
     def _block(self, now: float) -> tuple[Found | None, bool]:
@@ -224,6 +225,19 @@ class Scanner:
         self._cut(length)
         self._skipping = False
         return Found(Sign.TOO_LONG), True
+
+    def _end(self) -> tuple[Found | None, bool]:
+        following = self._buffer[1:2]
+        doubtful = self._trailer and self._rules.checksums is Checksums.REQUIRED
+        if doubtful and not following and not self._settled:
+            return None, False
+        del self._buffer[:1]
+        if doubtful and following and following[0] in (_STX, _LF):
+            self._trailer -= 1
+            return None, True
+        self._trailer = 0
+        self._junk = False
+        return Found(Sign.END), True
 
     def _stray_end(self, now: float) -> tuple[Found | None, bool]:
         if self.muted or not self._junk:
@@ -261,7 +275,9 @@ class Scanner:
         """The line end behind a block: CR LF, or what the wire made of it, an ENQ for example."""
         buffer = self._buffer
         while self._trailer and buffer:
-            if buffer[0] in (_STX, _EOT):
+            if buffer[0] == _EOT:
+                return
+            if buffer[0] == _STX:
                 self._trailer = 0
             else:
                 self._trailer = 0 if buffer[0] == _LF else self._trailer - 1

@@ -79,6 +79,7 @@ class Faults:
 
     lose, garble: chance for each byte. Several in one frame may cancel out in ASTM's checksum of eight bits, and
     nobody can see that. hurt: chance that a chunk has exactly one byte lost or changed, which a receiver must see.
+    never: what a chunk of one byte is not changed into, because nobody could see that (NAK into ACK).
     repeat: chance that a chunk comes twice. cut: chance that a chunk arrives in pieces. delay_s: shortest and
     longest time on the way. part: chance for each chunk that the cable is torn out there.
     """
@@ -90,6 +91,7 @@ class Faults:
     delay_s: tuple[float, float] = (0.0, 0.0)
     part: float = 0.0
     hurt: float = 0.0
+    never: bytes = b""
 
 
 NO_FAULTS = Faults()
@@ -184,7 +186,8 @@ class End:
         if faults.hurt and data and random.random() < faults.hurt:
             at = random.randrange(len(data))
             other = (data[at] + random.randrange(1, 256)) % 256
-            data = data[:at] + (bytes([other]) if random.random() < 0.5 else b"") + data[at + 1 :]
+            changed = random.random() < 0.5 and not (len(data) == 1 and other in faults.never)
+            data = data[:at] + (bytes([other]) if changed else b"") + data[at + 1 :]
         if faults.repeat and random.random() < faults.repeat:
             data += data
         pieces = [data]

@@ -17,6 +17,9 @@ RESULT = b"H|\\^&|||Example Haem 3^1.4|||||||P|1\rP|1\rO|1|S-17||^^^HGB\rR|1|^^^
 RECORDS = [record + b"\r" for record in RESULT.split(b"\r") if record]
 QUERY = b"H|\\^&|||Example Haem 3^1.4|||||||P|1\rQ|1|^S-17||ALL||||||||O\rL|1|N\r"
 
+MOMENT_S = 0.00001
+"""Later than the answer before, and too soon for any timer."""
+
 
 def session(message: bytes = RESULT) -> bytes:
     """ENQ, the frames, EOT, as a sender that does not wait would send them."""
@@ -65,8 +68,12 @@ class Line:
         return out
 
     def exchange(self, *pieces: bytes) -> list[bytes]:
-        """Feed piece after piece and collect the answer to each."""
-        return [self.feed(piece) for piece in pieces]
+        """Feed piece after piece, each a moment after the answer to the one before, and collect the answers."""
+        answers: list[bytes] = []
+        for piece in pieces:
+            self.now += MOMENT_S
+            answers.append(self.feed(piece))
+        return answers
 
     @property
     def texts(self) -> list[bytes]:
@@ -153,7 +160,8 @@ def wires() -> st.SearchStrategy[bytes]:
     )
     cut = st.builds(lambda whole, at: whole[: at % len(whole)], good, st.integers(0, 100))
     controls = st.sampled_from([ENQ, ACK, NAK, EOT, b"\x02", b"\x03", b"\x17", b"\r\n", b"\r", b"\n", b"\0"])
-    piece = st.one_of(st.just(session()), good, good, bad, cut, controls, controls, st.binary(max_size=12))
+    twice = st.one_of(good, bad, controls).map(lambda whole: whole * 2)
+    piece = st.one_of(st.just(session()), good, good, bad, cut, controls, controls, twice, st.binary(max_size=12))
     return st.lists(piece, max_size=14).map(b"".join)
 
 

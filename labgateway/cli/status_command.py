@@ -50,6 +50,7 @@ def _status(args: argparse.Namespace) -> int:
 
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     screen = Console()
@@ -72,6 +73,9 @@ def _show(found: dict[str, Any]) -> None:
                 state if state == "connected" else f"[yellow]{state}[/]",
             )  # fmt: skip
         screen.print(lines)
+        for name, line in found["lines"].items():
+            for words in line.get("kept", []):
+                screen.print(f"[bold yellow]{name}[/]: {escape(words)}")
         ways = Table(
             "destination",
             "state",

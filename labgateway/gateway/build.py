@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -66,6 +67,29 @@ def rules(config: Config, drivers: Library) -> Rules:
             for name, one in config.destinations.items()
         ),
     )
+
+
+def keep_good(old: Rules, new: Rules, unchanged: Iterable[str]) -> Rules:
+    """The new rules, but with the driver or mapping that was read before where the file has become broken since.
+
+    unchanged: instruments that name the same driver and the same mapping file as before.
+    """
+    instruments = dict(new.instruments)
+    for name in unchanged:
+        before, now = old.instruments[name], new.instruments[name]
+        driver, mapping = now.driver, now.mapping
+        kept: list[Problem] = []
+        if isinstance(driver, Problem) and isinstance(before.driver, Driver):
+            kept.append(driver)
+            driver = before.driver
+        if isinstance(mapping, Problem) and isinstance(before.mapping, MappingFile):
+            kept.append(mapping)
+            mapping = before.mapping
+        if kept:
+            if isinstance(mapping, MappingFile) and isinstance(driver, Driver):
+                mapping = settle(mapping, declared(driver))
+            instruments[name] = replace(now, driver=driver, mapping=mapping, orders=before.orders, kept=tuple(kept))
+    return replace(new, instruments=instruments)
 
 
 def _renderer(config: Config, status: str) -> Callable[[Report, str], bytes]:

@@ -145,7 +145,12 @@ class Gateway:
                 "The store or the data folder differ: restart the service for that (systemctl restart labgateway)."
             )
         library = build.library(config)
-        new_rules = build.rules(config, library)
+        unchanged = [
+            name
+            for name, one in config.instruments.items()
+            if (was := self.config.instruments.get(name)) and (was.driver, was.mapping) == (one.driver, one.mapping)
+        ]
+        new_rules = build.keep_good(self.rules, build.rules(config, library), unchanged)
         before = (self.config, self.rules, self._library)
         self.config, self.rules, self._library = config, new_rules, library
         old_rules = before[1]
@@ -242,6 +247,10 @@ class Gateway:
 
     def _complain(self) -> None:
         for name, instrument in self.rules.instruments.items():
+            for problem in instrument.kept:
+                self._say(
+                    "last_good_kept", level="error", instrument=name, reason=problem.reason.name, why=problem.detail
+                )
             for problem in (instrument.driver, instrument.mapping):
                 if isinstance(problem, Problem):
                     self._say(
@@ -440,6 +449,10 @@ class Gateway:
                         (str(p) for p in (self.rules.instruments[name].driver, self.rules.instruments[name].mapping)
                          if isinstance(p, Problem)), "",
                     ),
+                    "kept": [
+                        f"{p} What was read of it before is used until it is mended; `labgateway check` says what is wrong."
+                        for p in self.rules.instruments[name].kept
+                    ],
                 }
                 for name, section in self.config.instruments.items()
             },

@@ -343,7 +343,10 @@ async def test_broken_sessions_and_hostile_bytes(tmp_path: Path) -> None:
 
 
 async def test_unknown_code_flows_when_the_mapping_is_mended(tmp_path: Path) -> None:
-    """An unmapped code parks; when the lab manager adds its line the result goes out by itself."""
+    """An unmapped code parks; when the lab manager adds its line the result goes out by itself.
+
+    Saved with a mistake on the way, the file of before stays in use, and status says so.
+    """
     async with Emr() as emr:
         site = Site(tmp_path, emr, matching='without_order = "send"')
         path = tmp_path / "mappings" / "xn1.toml"
@@ -352,10 +355,16 @@ async def test_unknown_code_flows_when_the_mapping_is_mended(tmp_path: Path) -> 
             await asyncio.to_thread(send_astm, site.xn, xn("S9001"))
             await states(gateway, released=2, held=1)
             path.write_text(MAPPING + "nonsense", encoding="utf-8")
-            await asyncio.to_thread(wait_until, lambda: bool(gateway.events("instrument_parks")), what="the complaint")
+            await asyncio.to_thread(wait_until, lambda: bool(gateway.events("last_good_kept")), what="the complaint")
+            await asyncio.to_thread(send_astm, site.xn, xn("S9002"))
+            await states(gateway, released=4, held=2)
+            status = await asyncio.to_thread(gateway.status)
+            assert "xn1.toml" in status["lines"]["xn1"]["kept"][0]
+            assert "until it is mended" in gateway.run("status").stdout
             path.write_text(MAPPING, encoding="utf-8")
-            await seen(emr, 3)
+            await seen(emr, 6)
             assert {one.code.split("^")[0] for one in emr.charts.values()} == {"WBC", "HGB", "PLT"}
+            assert not (await asyncio.to_thread(gateway.status))["lines"]["xn1"]["kept"]
 
 
 async def test_reload_is_whole_or_not_at_all(tmp_path: Path) -> None:

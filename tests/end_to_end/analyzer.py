@@ -44,9 +44,19 @@ class Astm:
             raise RefusedError(got)
 
     def session(self, frames: list[bytes]) -> None:
-        """ENQ, each frame awaited, EOT. When it returns, the host has acknowledged every frame."""
+        """ENQ, each frame awaited, EOT. When it returns, the host has acknowledged every frame.
+
+        When the host wants to send as well (the answer to a query), the instrument wins: it asks again after a second
+        (LIS01-A2 8.2.7.1).
+        """
         self.socket.sendall(ENQ)
-        self.expect_ack()
+        got = self.answer()
+        if got == ENQ:
+            time.sleep(1)
+            self.socket.sendall(ENQ)
+            got = self.answer()
+        if got != ACK:
+            raise RefusedError(got)
         for one in frames:
             self.socket.sendall(one)
             self.expect_ack()

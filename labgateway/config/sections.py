@@ -223,7 +223,7 @@ class Instrument:
     mapping: File
     line: LineSection
     release: Literal["auto", "manual"] = "auto"
-    orders: Literal["driver", "off", "asked"] = "driver"
+    orders: Literal["driver", "off", "asked", "unasked"] = "driver"
 
 
 @dataclass(frozen=True, slots=True, config=_ONLY)

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from labgateway.errors import Problem, StoreError
+from labgateway.gateway.downloads import note_works
 from labgateway.instruments.encode import NotSendableError, encode
 from labgateway.instruments.order_form import Deed
 from labgateway.instruments.queries import Question, questions
@@ -49,6 +50,7 @@ class _Asked:
     message: int
     questions: tuple[Question, ...]
     at: datetime
+    read_at: datetime
     specimens: frozenset[str] = frozenset()
     tries: int = 0
     again: bool = False
@@ -88,7 +90,7 @@ class Answers:
             specimens = frozenset(s for question in wanted for s in question.specimens)
             if specimens:
                 self._take_back(name, arrival.conversation, specimens, whole=True)
-            asked = _Asked(name, arrival.conversation, number, wanted, self.utcnow(), specimens)
+            asked = _Asked(name, arrival.conversation, number, wanted, self.utcnow(), self.utcnow(), specimens)
             self._open.append(asked)
             self._begin(asked)
 
@@ -136,6 +138,7 @@ class Answers:
         if instrument is None or isinstance(instrument.driver, Problem):
             self._done(asked)
             return
+        asked.read_at = self.utcnow()
         try:
             job = partial(
                 answer,
@@ -182,6 +185,9 @@ class Answers:
                 seconds=round((self.utcnow() - asked.at).total_seconds(), 3),
             )  # fmt: skip
             self._done(asked)
+            instrument = self.rules().instruments.get(asked.instrument)
+            if instrument is not None and instrument.orders == "unasked":
+                self.store.submit_call(note_works(asked.instrument, told.works, asked.read_at), _nothing)
         elif asked.over:
             self.say("query_taken_back", instrument=asked.instrument, message=asked.message)
             self._done(asked)
@@ -200,3 +206,7 @@ class Answers:
     def _done(self, asked: _Asked) -> None:
         if asked in self._open:
             self._open.remove(asked)
+
+
+def _nothing(value: object, error: BaseException | None) -> None:
+    """What it was told is noted only to send less; the store says its own troubles."""

@@ -108,10 +108,12 @@ def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
     return InstrumentRules(driver, mapping, manual=one.release == "manual", orders=_orders(one, driver))
 
 
-def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"]:
+def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked", "unasked"]:
     """Whether an instrument gets orders: as the config says, else as its driver does."""
     if isinstance(driver, Problem) or driver.orders is None or one.orders == "off":
         return "off"
+    if one.orders == "unasked" or (one.orders == "driver" and driver.orders.unasked):
+        return "unasked"
     return "asked"
 
 

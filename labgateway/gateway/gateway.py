@@ -25,6 +25,7 @@ from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
 from labgateway.gateway import build
 from labgateway.gateway.answers import Answers
+from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.pump import Pump
@@ -95,6 +96,7 @@ class Gateway:
         self._admission = Admission(_MOST_CONNECTIONS)
         self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
         self._answers = Answers(store, lambda: self.rules, self.lines, self._spawn, say, utcnow)
+        self._downloads: dict[str, tuple[Downloads, asyncio.Task[None]]] = {}
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
@@ -122,12 +124,16 @@ class Gateway:
             await self._open_door(name, section)
         for name in self.config.instruments:
             await self._open_line(name)
+        self._follow_orders()
 
     async def stop(self) -> None:
         """Close lines and doors first, then let senders end; what is not settled is sent again after the next start."""
         for task in self._tasks:
             task.cancel()
         await self._answers.stop()
+        for _, task in self._downloads.values():
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self._downloads.values()), return_exceptions=True)
         await asyncio.gather(
             *(line.stop() for line in self.lines.values()), *(door.listener.stop() for door in self._doors.values())
         )
@@ -165,6 +171,7 @@ class Gateway:
             await self._restore()
             raise
         self._complain()
+        self._follow_orders()
         await self._mend(old_rules)
 
     def _differs(self, name: str, before: tuple[Config, Rules, object]) -> bool:
@@ -244,6 +251,18 @@ class Gateway:
         except StoreBusyError:
             # Locked or a server that is away: alive, and said elsewhere.
             return
+
+    def _follow_orders(self) -> None:
+        """A queue for each instrument that is told its orders unasked, as the rules of now have it."""
+        for name in list(self._downloads):
+            if name not in self.rules.instruments or self.rules.instruments[name].orders != "unasked":
+                self._downloads.pop(name)[1].cancel()
+        for name, instrument in self.rules.instruments.items():
+            if instrument.orders == "unasked" and name not in self._downloads:
+                queue = Downloads(
+                    name, self.store, lambda: self.rules, self.lines, say=self._say, utcnow=self._utcnow
+                )  # fmt: skip
+                self._downloads[name] = (queue, self._spawn(queue.run(), f"orders to {name}"))
 
     def _complain(self) -> None:
         for name, instrument in self.rules.instruments.items():
@@ -366,6 +385,8 @@ class Gateway:
                 return
             done(taken.answer, None)
             self._answers.changed(taken.specimens)
+            for downloads, _ in self._downloads.values():
+                downloads.changed(taken.specimens)
             self._say("orders", source=name, state=taken.code, count=taken.count, message=taken.number)
             self._after(taken.outcome)
 
@@ -444,6 +465,7 @@ class Gateway:
             "lines": {
                 name: {
                     "driver": section.driver,
+                    "orders_to_tell": len(self._downloads[name][0]) if name in self._downloads else 0,
                     **(self.lines[name].status(now) if name in self.lines else {"trouble": self._shut.get(f"instrument.{name}", "")}),
                     "parks": next(
                         (str(p) for p in (self.rules.instruments[name].driver, self.rules.instruments[name].mapping)

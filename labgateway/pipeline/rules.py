@@ -22,14 +22,15 @@ from labgateway.model import Report
 class InstrumentRules:
     """How one instrument's messages are read. A Problem stands for a broken driver or mapping: its messages park.
 
-    orders: whether it gets orders from us: never, or when it asks. kept: files that became broken while the gateway ran;
+    orders: whether it gets orders from us: never, when it asks, or also
+    unasked. kept: files that became broken while the gateway ran;
     what was read of them before is used until they are mended.
     """
 
     driver: Driver | Problem
     mapping: MappingFile | Problem
     manual: bool = False
-    orders: Literal["off", "asked"] = "off"
+    orders: Literal["off", "asked", "unasked"] = "off"
     kept: tuple[Problem, ...] = ()
 
     @property

@@ -3,7 +3,7 @@
     transmission ──< result ──< observation >── lab_order        order_message
     (raw bytes)      (its words)     │          (one ordered test)   (raw bytes, our answer)
                                      └──< delivery_observation >── delivery (bytes owed to one destination)
-    audit: who did what. meta: what the store says of itself.
+    told: what instruments were told to measure. audit: who did what. meta: what the store says of itself.
 
 Moments are UTC in microseconds since 1970, as integers: exact, sortable, the same in every database.
 """
@@ -189,6 +189,17 @@ lab_order = Table(
     Index(None, "specimen"),
     Index(None, "patient_id"),
     Index(None, "state"),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("instrument", String(64), nullable=False),
+    Column("specimen", Text, nullable=False),
+    Column("codes", Text, nullable=False, comment="JSON: the instrument's codes that it was last told to measure"),
+    Column("told_at", Moment, nullable=False, comment="when the orders were read that it was told"),
+    UniqueConstraint("instrument", "specimen"),
 )
 
 order_message = Table(

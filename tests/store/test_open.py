@@ -279,13 +279,13 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A version of the program with one more revision, whose script may be written over."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    script = folder / "versions" / "0002_more.py"
+    script = folder / "versions" / "9999_more.py"
     script.write_text(
-        f'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "0002"\ndown_revision = "{migrate.REVISION}"\n\n\n'
+        f'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "9999"\ndown_revision = "{migrate.REVISION}"\n\n\n'
         'def upgrade() -> None:\n    op.add_column("meta", sa.Column("more", sa.Text()))\n'
     )
     monkeypatch.setattr(migrate, "FOLDER", folder)
-    monkeypatch.setattr(migrate, "REVISION", "0002")
+    monkeypatch.setattr(migrate, "REVISION", "9999")
     return script
 
 
@@ -293,6 +293,7 @@ async def test_before_a_migration_there_is_a_backup(
     url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """The old database is copied whole, readable by the old version and by nobody else; then it is changed."""
+    was = migrate.REVISION
     store = Store.open(url)
     await store.submit(append)
     await store.close()
@@ -300,7 +301,7 @@ async def test_before_a_migration_there_is_a_backup(
     newer = Store.open(url)
     assert newer.read_now(lambda c: c.execute(text("SELECT count(more) FROM meta")).scalar()) == 0
     newer.close_now()
-    (backup,) = raw(url).parent.glob("*.before-0002.from-0001.db")
+    (backup,) = raw(url).parent.glob(f"*.before-9999.from-{was}.db")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     monkeypatch.undo()
     old = Store.open(f"sqlite:///{backup}", readonly=True)
@@ -323,6 +324,6 @@ async def test_a_migration_that_fails_changes_nothing(
         Store.open(url)
     monkeypatch.undo()
     old = Store.open(url)
-    assert old.read_now(migrate.current) == "0001"
+    assert old.read_now(migrate.current) == migrate.REVISION
     assert old.read_now(lambda c: count(c, "transmission")) == 1
     old.close_now()

@@ -1,0 +1,154 @@
+"""Instruments that are told their orders unasked: one queue of specimens for each, one message at a time.
+
+    orders changed ──> specimens ──> what is untold? ── records ── Line.send ── took it ──> noted as told
+    start ──────────^                    ^                            └── did not: the same specimen again, later
+
+What was told is on disk; what is due is worked out anew each time, so nothing is lost by a restart or an absent instrument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+
+from labgateway.errors import Problem, StoreBrokenError, StoreError
+from labgateway.instruments.encode import NotSendableError, Work, encode
+from labgateway.instruments.spec import Driver
+from labgateway.line.line import Line
+from labgateway.pipeline.rules import Rules
+from labgateway.pipeline.untold import Untold, untold
+from labgateway.protocols.astm_frames import frames
+from labgateway.store import asked
+from labgateway.store.engine import Store
+from labgateway.transports.channel import Say
+
+AWAY_S = 5.0
+"""Before a message that was not taken is offered again; busy instruments and contention have their own, longer times."""
+
+
+class Downloads:
+    """The queue of one instrument. ``run`` is a task."""
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        rules: Callable[[], Rules],
+        lines: Mapping[str, Line],
+        *,
+        say: Say,
+        utcnow: Callable[[], datetime],
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._rules = rules
+        self._lines = lines
+        self._say = say
+        self._utcnow = utcnow
+        self._todo: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._why = ""
+        """Why the last one was not taken, said once."""
+
+    def __len__(self) -> int:
+        return len(self._todo)
+
+    def changed(self, specimens: Iterable[str]) -> None:
+        """Orders of these specimens came, changed or were cancelled."""
+        self._todo.update(dict.fromkeys(specimens))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever; ends when the store is broken. Begins with what changed while nobody looked."""
+        try:
+            looked_back = False
+            while True:
+                if not looked_back and not (looked_back := await self._look_back()):
+                    await asyncio.sleep(AWAY_S)
+                    continue
+                if not self._todo:
+                    self._wake.clear()
+                    await self._wake.wait()
+                specimen = next(iter(self._todo))
+                del self._todo[specimen]
+                if not await self._tell(specimen):
+                    self._todo[specimen] = None
+                    await asyncio.sleep(AWAY_S)
+        except StoreBrokenError:
+            return
+
+    async def _look_back(self) -> bool:
+        since = self._utcnow() - timedelta(hours=self._rules().policy.window_h)
+        try:
+            self.changed(await self._store.read(partial(asked.not_told, instrument=self.name, since=since)))
+        except StoreBrokenError:
+            raise
+        except StoreError as error:
+            self._say("order_not_told", level="error", instrument=self.name, error=type(error).__name__)
+            return False
+        return True
+
+    async def _tell(self, specimen: str) -> bool:
+        """Tell what is untold of one specimen. False: not now."""
+        rules = self._rules()
+        instrument = rules.instruments.get(self.name)
+        if instrument is None or isinstance(instrument.driver, Problem) or instrument.orders != "unasked":
+            return True
+        now = self._utcnow()
+        try:
+            due, problems = await self._store.read(
+                partial(untold, name=self.name, specimen=specimen, instrument=instrument, rules=rules, now=now)
+            )
+            for problem in problems:
+                self._say(
+                    "order_not_told", level="warning", instrument=self.name, reason=problem.reason.name,
+                    why=problem.detail,
+                )  # fmt: skip
+            for message in due:
+                why = await self._send(instrument.driver, message, rules)
+                if why is None:
+                    return True
+                if why and why != self._why:
+                    self._say("order_not_taken", level="warning", instrument=self.name, why=why)
+                self._why = why
+                if why:
+                    return False
+                self._say("order_told", instrument=self.name, action=message.deed.value, count=len(message.work.codes))
+                await self._store.submit(note_works(self.name, [Work(specimen, message.then)], now))
+        except StoreBrokenError:
+            raise
+        except StoreError as error:
+            self._say("order_not_told", level="error", instrument=self.name, error=type(error).__name__)
+            return False
+        return True
+
+    async def _send(self, driver: Driver, message: Untold, rules: Rules) -> str | None:
+        """How it went: "" taken, else why not; None when it can never be sent."""
+        line, form = self._lines.get(self.name), driver.orders
+        if form is None:
+            return None
+        if line is None:
+            return "the line is not open"
+        try:
+            text = encode(driver, [message.work], message.deed, self._utcnow().astimezone(rules.timezone))
+            body = list(frames(text, size=form.frame_bytes, packed=form.packed))
+        except (NotSendableError, ValueError) as error:
+            self._say("order_not_told", level="error", instrument=self.name, why=str(error))
+            return None
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        line.send(body, lambda why: None if told.done() else told.set_result(why), tag=self)
+        return await told
+
+
+def note_works(name: str, works: Iterable[Work], at: datetime) -> Callable[[Connection], None]:
+    """The job that notes what an instrument took as an answer to its query."""
+
+    def job(connection: Connection) -> None:
+        for work in works:
+            asked.note_told(connection, name, work.specimen, work.codes, at)
+
+    return job

@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("trace", "trace_command"),
     ("parked", "parked_command"),
     ("replay", "replay_command"),
+    ("mapping", "mapping_command"),
     ("store", "store_command"),
 )
 
@@ -32,6 +33,7 @@ first steps:
   labgateway demo                          see it work for a minute, nothing is installed or kept
   labgateway decode FILE                   what an analyzer's message says
   labgateway check                         what is wrong with config.toml, drivers and mappings
+  labgateway mapping --help                mapping files: check, compare, accept, take back
   labgateway run                           serve (systemd does this)
   labgateway status                        lines, queues, what waits for a person
   labgateway parked                        what waits for a person, why, and what to do

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -30,6 +31,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_language(parser: argparse.ArgumentParser) -> None:
+    """``--lang``; without it as the environment says (LC_ALL, LC_MESSAGES, LANG: the first that is set, as POSIX 8.2)."""
+    said = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    parser.add_argument(
+        "--lang", choices=("en", "vi"), default="vi" if said.startswith("vi") else "en", help="English or Vietnamese"
+    )
 
 
 def config_of(args: argparse.Namespace) -> Config:

@@ -3,7 +3,7 @@
     codes    sent by the driver and answered by no line; answered, but never sent; two codes for one EMR test
     units    a factor that does not lead from the driver's unit to the EMR's; a choice left open; no UCUM
     LOINC    a wrong check digit; mass where the unit says moles
-    limits   lowest above highest;  panels   a member that nothing answers
+    limits   lowest above highest, or rounded to nothing;  panels   a member that nothing answers
 
 The driver's codes and units come as a plain table; nothing here knows drivers. Nothing here changes a result: what
 `apply` does with a doubtful line is to hold.
@@ -11,6 +11,7 @@ The driver's codes and units come as a plain table; nothing here knows drivers. 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -112,10 +113,14 @@ class _Look:
         if line.unit is not None:
             yield from self.factor(line, (line.comes,) if line.comes is not None else choices)
             yield from self.ucum(line, line.unit)
-        if line.sane is not None and line.sane[0] > line.sane[1]:
-            low, high = (f"{end:f}" for end in line.sane)
-            what = f"the lowest value {low} is above the highest {high}: every result would be held."
-            yield self.wrong(line, "sane", what, f"Write [{high}, {low}].")
+        if line.sane is not None:
+            if line.sane[0] > line.sane[1]:
+                low, high = (f"{end:f}" for end in line.sane)
+                what = f"the lowest value {low} is above the highest {high}: every result would be held."
+                yield self.wrong(line, "sane", what, f"Write [{high}, {low}].")
+            if line.decimals is not None and line.sane[1] > 0 and round(line.sane[1], line.decimals) == 0:
+                what = f"rounded to {line.decimals} decimals, the highest limit {line.sane[1]:f} is shown as 0."
+                yield self.wrong(line, "decimals", what, "Write more `decimals`, or correct `sane`.")
         if line.loinc:
             yield from self.loinc(line, line.unit or line.comes or (choices[0] if len(choices) == 1 else ""))
 
@@ -129,6 +134,10 @@ class _Look:
         known = {unit: known_factors(line, unit) for unit in choices}
         fitting = [unit for unit in choices if any(catalogue.close(line.times, one) for one in known[unit])]
         usual = choices[0]
+        if line.unit is not None and not any(_convertible(unit, line.unit) for unit in choices):
+            what = f"{line.code} comes in {_either(choices)}: no factor leads from there to {line.unit}."
+            yield self.wrong(line, "unit", what, "One of the two units belongs to another test; correct it.")
+            return
         if usual in fitting or (len(choices) == 1 and not known[usual]):
             return
         whose = "" if line.comes is not None else f" (driver {self.driver})"
@@ -224,6 +233,29 @@ def _dimension(unit: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
         for kinds in (found.above, found.below)
     )
     return above, below
+
+
+_AMOUNT = {"g", "mol", "eq", "osm", "unit", "copies"}
+
+
+def _convertible(one: str, other: str) -> bool:
+    """Whether some factor may lead from a unit to the other; yes where one of them is not understood.
+
+    What counts an amount (mass, moles, activity, copies) may be any other amount: that depends on the substance.
+    """
+    here, there = units.read(one), units.read(other)
+    if here is None or there is None:
+        return True
+    return _amounts(here) == _amounts(there)
+
+
+def _amounts(unit: units.Unit) -> Counter[str]:
+    """How often each kind stands above the line; below it counts down, so that mg/g and mg/mmol are both nothing."""
+    found: Counter[str] = Counter()
+    for kinds, count in ((unit.above, 1), (unit.below, -1)):
+        for kind in (_ALIKE.get(kind, kind) for kind in kinds if not kind.startswith("{")):
+            found["amount" if kind in _AMOUNT else kind] += count
+    return Counter({kind: count for kind, count in found.items() if count})
 
 
 def check_digit_fits(code: str) -> bool:

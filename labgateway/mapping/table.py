@@ -33,6 +33,8 @@ _KEYS = (
     "decimal_comma",
 )
 _MOST_DECIMALS = 10
+UNDECIDED = "?"
+"""The `emr` of a drafted line: a person has to say what the EMR calls the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,9 @@ class _Reading:
         if "emr" not in table:
             self.complain((*where, "emr"), "is missing.", f'Write what the EMR calls the test: emr = "{code}".')
         emr = self.names((*where, "emr"), table["emr"]) if "emr" in table else ()
+        if UNDECIDED in emr:
+            cure = "Write what the EMR calls the test, or move the code under [leave_out] with the reason."
+            self.complain((*where, "emr"), "is not decided yet.", cure)
         unit = self.text(table, where, "unit", empty=False) if "unit" in table else None
         times = self.times(table, where)
         if "unit" in table and "times" not in table:

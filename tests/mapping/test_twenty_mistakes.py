@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from labgateway.errors import Complaint
 from labgateway.mapping.lint import examine
 from labgateway.mapping.table import Declared
+from labgateway.mapping.vietnamese import translated
 
 DRIVER: Declared = {
     "WBC": ("10*3/uL",),
@@ -28,6 +30,8 @@ DRIVER: Declared = {
     "HBSAG": ("COI",),
     "IG#": ("10*3/uL",),
     "SCAT": ("",),
+    "ESR": ("mm/h",),
+    "CK": ("U/L",),
 }
 LINES = """\
 instrument = "ex1"
@@ -50,6 +54,8 @@ TSH     = { emr = "TSH", unit = "mIU/L", times = 1 }
 K       = { emr = "K", decimal = 1 }
 NA      = { emr = "NA", decimals = 1.5 }
 HBSAG   = { emr = "HBSAG", loinc = "5196-1", unit = "{COI}", times = 1 }
+ESR     = { emr = "?" }
+CK      = { emr = "CK", unit = "U", times = 1 }
 [panels]
 CBC = ["WBC", "RBC", "HGBB", "MCV"]
 [leave_out]
@@ -76,8 +82,10 @@ PLANTED = [
     (18, "tests.K.decimal", "no key", "`decimals`"),
     (19, "tests.NA.decimals", "small whole number", "0 to 10"),
     (20, "tests.HBSAG.loinc", "is a finding", "Take `unit` and `times` out"),
-    (22, "panels.CBC", "answers HGBB", "Did you mean HGB?"),
-    (24, "leave_out.SCAT", "needs a reason", "why it stops here"),
+    (21, "tests.ESR.emr", "not decided yet", "under [leave_out]"),
+    (22, "tests.CK.unit", "no factor leads from there to U", "One of the two units"),
+    (24, "panels.CBC", "answers HGBB", "Did you mean HGB?"),
+    (26, "leave_out.SCAT", "needs a reason", "why it stops here"),
 ]
 
 
@@ -99,6 +107,18 @@ def test_all_are_found(tmp_path: Path) -> None:
         assert cure in one.cure
     # The code that was meant by "NEU%" has no line, and stands in the complaint about missing ones.
     assert not complaints, "\n".join(map(str, complaints.values()))
+
+
+def test_all_are_found_in_vietnamese(tmp_path: Path) -> None:
+    """The same in Vietnamese: each mistake and each cure, with the codes, units and numbers of the English."""
+    for one in found(tmp_path, LINES):
+        what, cure = translated(one.what), translated(one.cure)
+        assert what, one.what
+        assert cure, one.cure
+        for english, vietnamese in ((one.what, what), (one.cure, cure)):
+            values = re.findall(r"[0-9.]+[0-9]|`\w+`|\[\w+\]", english)
+            assert [value for value in values if value not in vietnamese] == []
+            assert not vietnamese.isascii()
 
 
 def test_none_is_found_when_all_are_mended(tmp_path: Path) -> None:
@@ -125,6 +145,8 @@ K       = { emr = "K", decimals = 1 }
 NA      = { emr = "NA", decimals = 1 }
 HBSAG   = { emr = "HBSAG", loinc = "5196-1" }
 "IG#"   = { emr = "IG" }
+ESR     = { emr = "ESR" }
+CK      = { emr = "CK", unit = "U/L", times = 1 }
 [panels]
 CBC = ["WBC", "RBC", "HGB"]
 [leave_out]

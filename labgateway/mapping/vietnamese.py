@@ -1,0 +1,198 @@
+"""What a mapping file's mistakes, changes and reasons are called in Vietnamese. Pure.
+
+English is what the code says; each of its sentences stands here as a template, {} where a code, unit or number goes,
+and beside it the same in Vietnamese. A text of several sentences is translated one by one. A test walks the rooms
+whose sentences a lab manager reads and finds each of them here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from labgateway.errors import Reason
+
+_SENTENCES: dict[str, str] = {
+    # toml_lines
+    "is not UTF-8 here.": "tại đây không phải là UTF-8.",
+    "Save the file as UTF-8.": "Hãy lưu tệp với bảng mã UTF-8.",
+    "is not TOML: {}.": "không đúng cú pháp TOML: {}.",
+    "Look for a missing quote or bracket, a key written twice, or a text without quotes.": "Tìm chỗ thiếu dấu nháy hay "
+    "dấu ngoặc, một khóa viết hai lần, hoặc chữ không có dấu nháy.",
+    "holds a number or date that is too long.": "chứa một số hoặc ngày quá dài.",
+    "Look for the longest number, and write it as a text.": "Tìm số dài nhất và viết nó thành chữ trong dấu nháy.",
+    "is nested too deep.": "lồng nhau quá sâu.",
+    "Take the brackets within brackets away.": "Bỏ các dấu ngoặc lồng trong dấu ngoặc.",
+    # table
+    "cannot be read: {}.": "không đọc được: {}.",
+    "Put the file there, or correct `mapping` in config.toml.": "Đặt tệp vào đó, hoặc sửa `mapping` trong config.toml.",
+    "Put the file there, readable for labgateway.": "Đặt tệp vào đó và cho labgateway quyền đọc.",
+    "is nested too deep or holds a number too long.": "lồng nhau quá sâu hoặc chứa một số quá dài.",
+    "Compare with a sample under mappings/.": "So sánh với một tệp mẫu trong mappings/.",
+    "is no key of a mapping file.": "không phải là khóa của tệp ánh xạ.",
+    "Did you mean `{}`?": "Có phải ý bạn là `{}`?",
+    "Take it out. Known here: {}.": "Hãy bỏ nó đi. Ở đây chỉ dùng được: {}.",
+    "A test stands under [tests]: {} = {{ ... }}.": "Xét nghiệm phải nằm dưới [tests]: {} = {{ ... }}.",
+    "needs a reason.": "cần có lý do.",
+    'Write why it stops here: "{}" = "why".': 'Hãy viết vì sao nó dừng ở đây: "{}" = "lý do".',
+    "stands in [tests] (line {}) and in [leave_out].": "vừa có trong [tests] (dòng {}) vừa có trong [leave_out].",
+    "Take one of the two out.": "Hãy bỏ một trong hai.",
+    "must be a section.": "phải là một mục.",
+    "Write [{}] and its lines below it.": "Hãy viết [{}] rồi các dòng của nó bên dưới.",
+    "is no code.": "không phải là mã xét nghiệm.",
+    "Write the code that the analyzer sends.": "Hãy viết mã mà máy gửi.",
+    "must be a line in braces.": "phải là một dòng trong dấu ngoặc nhọn.",
+    'Write {} = {{ emr = "{}" }}.': 'Hãy viết {} = {{ emr = "{}" }}.',
+    "must be in braces.": "phải nằm trong dấu ngoặc nhọn.",
+    'Write {{ specimen = "urine", emr = "UGLU" }}.': 'Hãy viết {{ specimen = "urine", emr = "UGLU" }}.',
+    "is meant for the same specimen type as the one in line {}.": "dành cho cùng loại mẫu với dòng {}.",
+    "Give each its own `specimen`; at most one may go without, for all other types.": "Cho mỗi dòng một `specimen` riêng; "
+    "nhiều nhất một dòng được để trống, dùng cho mọi loại mẫu khác.",
+    "is no key of a test line.": "không phải là khóa của dòng xét nghiệm.",
+    "is missing.": "bị thiếu.",
+    'Write what the EMR calls the test: emr = "{}".': 'Hãy viết tên xét nghiệm trong EMR: emr = "{}".',
+    "is not decided yet.": "chưa được quyết định.",
+    "Write what the EMR calls the test, or move the code under [leave_out] with the reason.": "Hãy viết tên xét nghiệm "
+    "trong EMR, hoặc chuyển mã xuống [leave_out] kèm lý do.",
+    "has no `times` beside it.": "không có `times` đi kèm.",
+    "Add `times`: 1 when the value stays as it is, else what turns the analyzer's unit into this one.": "Thêm `times`: "
+    "1 nếu giữ nguyên giá trị, nếu không thì là hệ số đổi đơn vị của máy sang đơn vị này.",
+    "has no `unit` beside it.": "không có `unit` đi kèm.",
+    "Add `unit`: the unit that the EMR gets after the factor.": "Thêm `unit`: đơn vị mà EMR nhận sau khi nhân hệ số.",
+    "must be a name.": "phải là một tên.",
+    'Write it in quotes, such as "WBC", or several: ["GLU", "GLU2H"].': 'Viết trong dấu nháy, ví dụ "WBC", hoặc nhiều '
+    'tên: ["GLU", "GLU2H"].',
+    "must hold names.": "phải chứa các tên.",
+    'Write each in quotes, such as ["GLU", "GLU2H"].': 'Viết từng tên trong dấu nháy, ví dụ ["GLU", "GLU2H"].',
+    "names {} twice.": "nêu {} hai lần.",
+    "is empty.": "để trống.",
+    'Name at least one test, such as ["WBC"].': 'Nêu ít nhất một xét nghiệm, ví dụ ["WBC"].',
+    "Write it, or take the key out.": "Hãy viết giá trị, hoặc bỏ khóa này đi.",
+    "must be text.": "phải là chữ.",
+    'Write it in quotes: {} = "...".': 'Viết trong dấu nháy: {} = "...".',
+    "must be yes or no.": "phải là có hoặc không.",
+    "Write true or false, without quotes.": "Viết true hoặc false, không có dấu nháy.",
+    "must be a number.": "phải là một số.",
+    "Write it with a point and without quotes, such as 10 or 0.0555.": "Viết với dấu chấm thập phân và không có dấu nháy, "
+    "ví dụ 10 hoặc 0.0555.",
+    "must be above zero.": "phải lớn hơn không.",
+    "Write the factor between the units, such as 10.": "Viết hệ số giữa hai đơn vị, ví dụ 10.",
+    "must be a small whole number.": "phải là một số nguyên nhỏ.",
+    "Write how many digits stand behind the point, 0 to {}.": "Viết số chữ số sau dấu thập phân, từ 0 đến {}.",
+    "must be two numbers.": "phải là hai số.",
+    "Write the lowest and the highest value that can be true, such as [0, 500].": "Viết giá trị thấp nhất và cao nhất có "
+    "thể đúng, ví dụ [0, 500].",
+    "is none of the words that it may be.": "không phải là từ được phép dùng.",
+    'Write "hold" (a person decides) or "last" (the newest value stands).': 'Viết "hold" (để người quyết định) hoặc '
+    '"last" (lấy giá trị mới nhất).',
+    # lint: codes
+    "driver {} can also send {}: no line answers.": "driver {} còn có thể gửi {}: không có dòng nào cho chúng.",
+    'Add {} = {{ emr = "..." }} here, or {} = "why" under [leave_out].': 'Thêm {} = {{ emr = "..." }} tại đây, hoặc '
+    '{} = "lý do" dưới [leave_out].',
+    "Each needs a line of its own.": "Mỗi mã cần một dòng riêng.",
+    "driver {} never sends {}.": "driver {} không bao giờ gửi {}.",
+    "Did you mean {}?": "Có phải ý bạn là {}?",
+    "Write the code as the instrument does, or take the line out.": "Hãy viết mã đúng như máy gửi, hoặc bỏ dòng này.",
+    "{} is answered by {} already, in line {}.": "{} đã có kết quả từ mã {}, ở dòng {}.",
+    "Put one of the two under [leave_out], or give them different EMR tests.": "Chuyển một trong hai xuống [leave_out], "
+    "hoặc cho chúng hai xét nghiệm EMR khác nhau.",
+    "no line under [tests] answers {}.": "không có dòng nào dưới [tests] cho {}.",
+    "Add a line for it, or take it out of the panel.": "Thêm một dòng cho nó, hoặc bỏ nó khỏi nhóm xét nghiệm.",
+    # lint: units
+    "driver {} declares {}, not {}.": "driver {} khai báo {}, không phải {}.",
+    "Write one of those, as the instrument sends it.": "Hãy viết một trong các đơn vị đó, đúng như máy gửi.",
+    "the lowest value {} is above the highest {}: every result would be held.": "giá trị thấp nhất {} lớn hơn giá trị "
+    "cao nhất {}: mọi kết quả sẽ bị giữ lại.",
+    "Write [{}, {}].": "Hãy viết [{}, {}].",
+    "nothing says which unit {} comes in; a factor fits one unit only.": "không có chỗ nào nói {} được gửi với đơn vị gì; "
+    "mỗi hệ số chỉ đúng với một đơn vị.",
+    'Say what this instrument sends: comes = "...".': 'Hãy ghi đơn vị mà máy này gửi: comes = "...".',
+    "{} comes in {}.": "{} được gửi với đơn vị {}.",
+    "{} comes in {} (driver {}).": "{} được gửi với đơn vị {} (driver {}).",
+    "{} comes in {}, on some instruments {}.": "{} được gửi với đơn vị {}, ở một số máy là {}.",
+    "{} comes in {} (driver {}), on some instruments {}.": "{} được gửi với đơn vị {} (driver {}), ở một số máy là {}.",
+    'A factor fits one unit: say which, comes = "...".': 'Mỗi hệ số chỉ đúng với một đơn vị: hãy ghi rõ comes = "...".',
+    "To get {} multiply by {}; you wrote {}.": "Để ra {} phải nhân với {}; bạn đã viết {}.",
+    'If this instrument sends {}, add comes = "{}".': 'Nếu máy này gửi {}, hãy thêm comes = "{}".',
+    "{} comes in {}: no factor leads from there to {}.": "{} được gửi với đơn vị {}: không hệ số nào đổi được sang {}.",
+    "One of the two units belongs to another test; correct it.": "Một trong hai đơn vị thuộc về xét nghiệm khác; hãy sửa.",
+    "{} means something else in UCUM.": "{} có nghĩa khác trong UCUM.",
+    'Write unit = "{}".': 'Hãy viết unit = "{}".',
+    "{} is no UCUM unit.": "{} không phải là đơn vị UCUM.",
+    "Look it up at ucum.org; what is no unit of measure stands in braces, such as {{ratio}}.": "Hãy tra tại ucum.org; "
+    "cái gì không phải đơn vị đo thì viết trong dấu ngoặc nhọn, ví dụ {{ratio}}.",
+    "rounded to {} decimals, the highest limit {} is shown as 0.": "làm tròn đến {} chữ số thập phân thì giới hạn cao "
+    "nhất {} hiện thành 0.",
+    "Write more `decimals`, or correct `sane`.": "Tăng `decimals`, hoặc sửa `sane`.",
+    # lint: LOINC
+    "{} is no LOINC code: its check digit does not fit.": "{} không phải là mã LOINC: chữ số kiểm tra không khớp.",
+    "Look it up again at loinc.org; two digits may have changed places.": "Hãy tra lại tại loinc.org; có thể hai chữ số "
+    "đã đổi chỗ cho nhau.",
+    "LOINC {} is a finding ({}), no quantity in {}.": "LOINC {} là một nhận định ({}), không phải đại lượng tính bằng {}.",
+    "Take `unit` and `times` out, or look up the LOINC again.": "Bỏ `unit` và `times`, hoặc tra lại mã LOINC.",
+    "For {} it is {}.": "Với {} thì mã là {}.",
+    "Look up the LOINC for {}.": "Hãy tra mã LOINC cho {}.",
+    "LOINC {} ({}) is for {}, the unit is {}.": "LOINC {} ({}) dùng cho {}, còn đơn vị ở đây là {}.",
+    # check
+    "there is no driver {}.": "không có driver {}.",
+    "`labgateway check --drivers` lists them; one of your own is a folder under [gateway] drivers.": "`labgateway check "
+    "--drivers` liệt kê chúng; driver riêng của bạn là một thư mục dưới [gateway] drivers.",
+    "{} may be more than one driver.": "{} có thể là nhiều driver.",
+    "Write one of: {}.": "Hãy viết một trong số: {}.",
+    "the file is written for {}, and used by {}.": "tệp được viết cho {}, nhưng được dùng bởi {}.",
+    'Write instrument = "{}" when its lines are right for that instrument.': 'Hãy viết instrument = "{}" khi các dòng đã '
+    "đúng cho máy đó.",
+}
+LANGUAGES = ("en", "vi")
+
+_HOLE = r"((?:(?!\. [A-Z]).)+?)"
+_SPLIT = re.compile(r"(?<=[.?]) ")
+
+
+def say(text: str, language: str) -> str:
+    """A text in the language; as it is where the language is English, or the text is not known here."""
+    return text if language != "vi" else translated(text) or text
+
+
+def translated(text: str) -> str | None:
+    """A text in Vietnamese, None when one of its sentences is not known here."""
+    for pattern, vietnamese in _patterns():
+        if found := pattern.fullmatch(text):
+            return vietnamese.format(*found.groups())
+    for cut in reversed([found.start() for found in _SPLIT.finditer(text)]):
+        first = translated(text[:cut])
+        if first is not None and (rest := translated(text[cut + 1 :])) is not None:
+            return f"{first} {rest}"
+    return None
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Every template as a pattern, the one with the most words of its own first."""
+    templates = _SENTENCES | _REASONS
+    longest = sorted(templates, key=lambda one: -len(one.replace("{}", "")))
+    return tuple((_pattern(english), templates[english]) for english in longest)
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    parts = (re.escape(part.format()) for part in re.split(r"(?<!\{)\{\}", english))
+    return re.compile(_HOLE.join(parts), re.DOTALL)
+
+
+_REASONS: dict[str, str] = {
+    Reason.UNMAPPED.what: "Tệp ánh xạ không có dòng nào cho mã này.",
+    Reason.UNMAPPED.cure: "Thêm một dòng dưới [tests], hoặc ghi mã dưới [leave_out] kèm lý do; kết quả sẽ tự chạy tiếp.",
+    Reason.UNIT_CHANGED.what: "Đơn vị khác với đơn vị khai báo trong tệp ánh xạ.",
+    Reason.UNIT_CHANGED.cure: "Đặt lại máy, hoặc sửa `comes` và `times` trong tệp ánh xạ; rồi thử lại.",
+    Reason.NOT_A_DECIMAL.what: "Giá trị không phải là số thường, nên không nhân được với hệ số.",
+    Reason.NOT_A_DECIMAL.cure: "Đọc trong bản tin rồi quyết định; giá trị chữ cần một dòng không có `times`.",
+    Reason.NOT_SANE.what: "Giá trị nằm ngoài giới hạn `sane` của tệp ánh xạ.",
+    Reason.NOT_SANE.cure: "Kiểm tra mẫu; cho đi nếu kết quả đúng, từ chối nếu sai.",
+    Reason.CODE_UNKNOWN.what: "Máy gửi một mã xét nghiệm mà driver không khai báo.",
+    Reason.UNIT_UNKNOWN.what: "Máy gửi một đơn vị mà driver không khai báo cho xét nghiệm này.",
+    Reason.FLAG_UNKNOWN.what: "Máy gửi một cờ mà driver không khai báo.",
+    Reason.STATUS_UNKNOWN.what: "Máy gửi một trạng thái kết quả mà driver không khai báo.",
+    Reason.SEVERAL_TARGETS.what: "Tệp ánh xạ nêu nhiều xét nghiệm EMR cho mã này và không đúng một xét nghiệm được chỉ định.",
+    Reason.NO_ORDER.what: "Không có chỉ định nào với mã mẫu này trong thời gian chờ.",
+    Reason.NOT_ORDERED.what: "Đã đo xét nghiệm nhưng không ai chỉ định trên mẫu này.",
+}

@@ -7,13 +7,18 @@ import importlib
 
 from labgateway.cli.common import Parsers, guarded
 
-_PARTS = ("mapping_check",)
+_PARTS = ("mapping_check", "mapping_review", "mapping_keep")
 """One module a group of commands, each with ``add_parsers``; what it adds sets ``deed``."""
 
 _EPILOG = """\
 a change, from the first word to the last:
   cp mappings/xn1.toml mappings/xn1.draft.toml       write into the draft; the gateway does not read it
   labgateway mapping check mappings/xn1.draft.toml   all mistakes at once: line, what is wrong, what to do
+  labgateway mapping diff xn1                        what the draft changes, in words
+  labgateway mapping try xn1 --days 7                every result of the last week that it would treat otherwise
+  labgateway mapping accept xn1 --by "Lê Thị Hoa" --against "the analyzer's test list"      now it is in use
+  labgateway mapping undo xn1 --by "Lê Thị Hoa" --because "GLU is in mg/dL after all"       as it was before
+  labgateway mapping history xn1                     who accepted what, when
 
 FILE is a mapping file, INSTRUMENT a name in config.toml. With --lang vi, or LANG=vi_VN, mistakes are told in Vietnamese.
 exit codes: 0 good, 1 problems found and said, 2 wrong call

@@ -133,7 +133,10 @@ Database = Annotated[str, AfterValidator(_database)]
 
 @dataclass(frozen=True, slots=True, config=_ONLY)
 class Gateway:
-    """[gateway]: who we are, and where our files are. name: MSH-3, facility: MSH-4 of what we send."""
+    """[gateway]: who we are, and where our files are. name: MSH-3, facility: MSH-4 of what we send.
+
+    two_persons: a changed mapping file is accepted by two different people.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=180)] = "LABGATEWAY"
     facility: Annotated[str, Field(max_length=180)] = ""
@@ -141,6 +144,7 @@ class Gateway:
     data: File = Field(default="data", validate_default=True)
     mappings: File = Field(default="mappings", validate_default=True)
     drivers: Files = Field(default=("drivers",), validate_default=True)
+    two_persons: YesNo = False
 
 
 @dataclass(frozen=True, slots=True, config=_ONLY)

@@ -31,6 +31,7 @@ from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.pump import Pump
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
+from labgateway.mapping.history import History
 from labgateway.orders import OrderRules
 from labgateway.pipeline import deeds, take
 from labgateway.pipeline.ids import new_id
@@ -113,6 +114,7 @@ class Gateway:
             self._say("taking_up", count=len(left))
             self._pump.add(left)
         self._complain()
+        await self._keep_mappings()
         for name, section in self.config.destinations.items():
             self._open_way(name, section)
         self._tasks = [
@@ -239,6 +241,18 @@ class Gateway:
         if found:
             self._say("replaying", count=len(found))
             self._pump.add(found)
+
+    async def _keep_mappings(self) -> None:
+        """Keep every mapping that is in use, whoever wrote it: observations name its version."""
+        for name, instrument in self.rules.instruments.items():
+            mapping = instrument.mapping
+            if isinstance(mapping, Problem):
+                continue
+            kept = History(self.config.gateway.data, self.config.instruments[name].mapping.name)
+            try:
+                await asyncio.to_thread(kept.found, mapping.raw, self._utcnow())
+            except LabgatewayError as error:
+                self._say("mapping_not_kept", level="error", instrument=name, why=str(error))
 
     def watched(self) -> list[Path]:
         """Folders whose .toml files, when they change, are a reload: mappings and the site's own drivers."""

@@ -68,7 +68,7 @@ class Mapping:
     """One mapping file.
 
     tests: code to its lines, those with a specimen type first. version: SHA-256 (hex) of the file.
-    declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file.
+    declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file. raw: the file.
     """
 
     instrument: str
@@ -80,6 +80,7 @@ class Mapping:
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
+    raw: bytes = field(default=b"", compare=False, repr=False)
 
 
 def load(path: str | Path) -> Mapping:
@@ -113,7 +114,7 @@ def parse(raw: bytes, name: str) -> tuple[Mapping | None, list[Complaint]]:
         cure = "Compare with a sample under mappings/."
         return None, [Complaint(name, None, "", "is nested too deep or holds a number too long.", cure)]
     reading = _Reading(name, index)
-    mapping = reading.mapping(data, hashlib.sha256(raw).hexdigest())
+    mapping = replace(reading.mapping(data, hashlib.sha256(raw).hexdigest()), raw=raw)
     return mapping, sorted(reading.complaints, key=lambda c: c.line or 0)
 
 

@@ -142,7 +142,54 @@ _SENTENCES: dict[str, str] = {
     "the file is written for {}, and used by {}.": "tệp được viết cho {}, nhưng được dùng bởi {}.",
     'Write instrument = "{}" when its lines are right for that instrument.': 'Hãy viết instrument = "{}" khi các dòng đã '
     "đúng cho máy đó.",
+    # difference
+    "The file is written for {} instead of {}.": "Tệp được viết cho {} thay vì {}.",
+    "{} stops here ({}) instead of being reported as {}.": "{} dừng ở đây ({}) thay vì được báo là {}.",
+    "{} has no line any more: its results wait for a person.": "{} không còn dòng nào: kết quả của nó sẽ chờ người xử lý.",
+    "{} was left out ({}) and is reported as {}.": "{} trước đây bị bỏ ({}), nay được báo là {}.",
+    "{} is new and is reported as {}.": "{} là mới và được báo là {}.",
+    "{} is new and is reported as {}, times {} in {}.": "{} là mới và được báo là {}, nhân {} ra {}.",
+    "{} is new and stops here: {}.": "{} là mới và dừng ở đây: {}.",
+    "{} is no longer left out: its results wait for a person.": "{} không còn bị bỏ: kết quả của nó sẽ chờ người xử lý.",
+    "{} stops here for another reason: {}.": "{} dừng ở đây vì lý do khác: {}.",
+    "{} has no line of its own any more; it was reported as {}.": "{} không còn dòng riêng; trước đây được báo là {}.",
+    "{}: its specimen types are looked at in another order.": "{}: các loại mẫu được xét theo thứ tự khác.",
+    "{} is reported as {} instead of {}.": "{} được báo là {} thay vì {}.",
+    "{} is multiplied by {} instead of {}: every number changes.": "{} được nhân với {} thay vì {}: mọi con số thay đổi.",
+    "{} goes out in {} instead of {}.": "{} được gửi đi với đơn vị {} thay vì {}.",
+    "{} must come in {} instead of {}.": "{} phải đến với đơn vị {} thay vì {}.",
+    "{} is shown with decimals: {} instead of {}.": "{} có số chữ số thập phân: {} thay vì {}.",
+    "{} is held outside {} instead of {}.": "{} bị giữ lại khi nằm ngoài {} thay vì {}.",
+    "{}: of a rerun with another value {} instead of {}.": "{}: khi chạy lại có giá trị khác, {} thay vì {}.",
+    "{} is read with a decimal {} instead of a decimal {}.": "{} được đọc với dấu thập phân là {} thay vì {}.",
+    "{} carries `{}` {} instead of {}.": "{} mang `{}` {} thay vì {}.",
+    "Panel {} is new: {}.": "Nhóm {} là mới: {}.",
+    "Panel {} is no longer known: its tests answer no order of it.": "Nhóm {} không còn: các xét nghiệm của nó không trả lời "
+    "chỉ định nhóm nữa.",
+    "Panel {} is no longer answered by {}.": "Nhóm {} không còn được trả lời bởi {}.",
+    "Panel {} is answered by {} as well.": "Nhóm {} được trả lời thêm bởi {}.",
+    "Panel {} names its tests in another order.": "Nhóm {} nêu các xét nghiệm theo thứ tự khác.",
+    "For an order of {} the analyzer is asked for: {} instead of {}.": "Khi có chỉ định {}, máy được yêu cầu: {} thay vì {}.",
+    # accept, undo
+    "{} agrees.": "{} đồng ý.",
+    "A second person must accept the same file before it is in use.": "Người thứ hai phải chấp nhận đúng tệp này thì nó mới "
+    "được dùng.",
+    "{} is in use as version {}; the gateway takes it over by itself.": "{} được dùng với phiên bản {}; gateway sẽ tự nhận.",
+    "{} is version {} again; the gateway takes it over by itself.": "{} trở lại phiên bản {}; gateway sẽ tự nhận.",
 }
+_PHRASES = {
+    "the unit that comes": "đơn vị như máy gửi",
+    "the driver's unit": "đơn vị của driver",
+    "as many as come": "giữ như máy gửi",
+    "no limits": "không giới hạn",
+    "the newest stands": "lấy giá trị mới nhất",
+    "a person decides": "người quyết định",
+    "comma": "dấu phẩy",
+    "point": "dấu chấm",
+    "nothing": "không gì cả",
+    "what the lines say": "theo các dòng",
+}
+"""What may stand where a value goes and is no value."""
 LANGUAGES = ("en", "vi")
 
 _HOLE = r"((?:(?!\. [A-Z]).)+?)"
@@ -158,7 +205,7 @@ def translated(text: str) -> str | None:
     """A text in Vietnamese, None when one of its sentences is not known here."""
     for pattern, vietnamese in _patterns():
         if found := pattern.fullmatch(text):
-            return vietnamese.format(*found.groups())
+            return vietnamese.format(*(_PHRASES.get(value, value) for value in found.groups()))
     for cut in reversed([found.start() for found in _SPLIT.finditer(text)]):
         first = translated(text[:cut])
         if first is not None and (rest := translated(text[cut + 1 :])) is not None:

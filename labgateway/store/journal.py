@@ -171,6 +171,18 @@ def first_since(connection: Connection, moment: datetime) -> int:
 _FROM = text("SELECT id, received_at FROM transmission WHERE id >= :n ORDER BY id LIMIT 1")
 
 
+_OF_INSTRUMENT = Statement(
+    "SELECT id FROM transmission WHERE id >= :first AND instrument = :instrument AND state IN "
+    "('stored', 'processed', 'parked', 'dismissed') ORDER BY id"
+)
+
+
+def whole_since(connection: Connection, instrument: str, moment: datetime) -> list[int]:
+    """Numbers of an instrument's whole messages received at that moment or later, oldest first."""
+    first = first_since(connection, moment)
+    return [int(row[0]) for row in _OF_INSTRUMENT.rows(connection, first=first, instrument=instrument)]
+
+
 _FINISH = Statement(
     "UPDATE transmission SET state = :state, reason = :reason, detail = :detail, driver = :driver, "
     "config_version = :config, mapping_version = :mapping, processed_at = :now WHERE id = :number"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labgateway.mapping import lint, table, vietnamese
+from labgateway.mapping import difference, lint, table, vietnamese
 from labgateway.mapping.vietnamese import say, translated
 
-ROOMS = [Path(str(room.__file__)) for room in (table, lint)]
+ROOMS = [Path(str(room.__file__)) for room in (table, lint, difference)]
 
 
 def sentences(path: Path) -> Iterator[str]:

@@ -42,22 +42,17 @@ from functools import lru_cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
-from labgateway.model import Attachment, Observation, Order, Patient, Report, ResultLetter, Settings
+from labgateway.delivery.facts import TS, letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
+from labgateway.model import Attachment, Observation, Order, Report, ResultLetter, Settings
 from labgateway.protocols.hl7 import escape, segment
 
 _SPECIAL = re.compile(r"[|^~\\&\x00-\x1f\x7f]")
 _NM = re.compile(r"(?=.{1,16}\Z)[+-]?[0-9]+(?:\.[0-9]+)?")
 _SN = re.compile(r"(<=|>=|<>|<|>|=)?([+-]?[0-9]+(?:\.[0-9]+)?)(?:([-+/.:])([0-9]+(?:\.[0-9]+)?)?)?")
-_TS = re.compile(
-    r"[0-9]{4}(?:(?:0[1-9]|1[0-2])(?:(?:0[1-9]|[12][0-9]|3[01])(?:(?:[01][0-9]|2[0-3])"
-    r"(?:[0-5][0-9](?:[0-5][0-9](?:\.[0-9]{1,4})?)?)?)?)?)?(?:[+-](?:0[0-9]|1[0-4])[0-5][0-9])?"
-)
 _UCUM = re.compile(r"[!-\]_-~]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _ST_LENGTH = 199  # HL7 2.5.1, 2.A.74
 _UNKNOWN_TYPE = "U^Unknown^HL70353"
-
-_WITHOUT_VALUE = (ResultLetter.NO_RESULT, ResultLetter.DELETED, ResultLetter.WRONG)
 
 _ED_TYPES = {"application": "AP", "audio": "AU", "image": "IM", "text": "TEXT", "multipart": "multipart"}  # table 0191
 
@@ -98,9 +93,7 @@ def render(report: Report, settings: Settings, control_id: str, options: OruOpti
     Raises ValueError for a report without observations, or whose observations name different patients:
     such a report must not exist.
     """
-    if not report.observations:
-        raise ValueError("a report without observations")
-    _one_patient(report)
+    one_patient(report)
     sheet = _Sheet(report, _text(settings.name), options, _clock(settings.timezone))
     released = sheet.local(report.released_at)
     lines = [
@@ -163,24 +156,11 @@ def _clock(timezone: str) -> Callable[[datetime | None], str]:
     return local
 
 
-def _one_patient(report: Report) -> None:
-    """The last fence before the wire: one message, one patient."""
-    people = [report.patient] if report.patient else []
-    people += [o.order.patient for o in report.observations if o.order]
-    ids = {person.id for person in people if person.id}
-    if not people:
-        ids = {o.result.patient for o in report.observations if o.result.patient}
-    if len(ids) > 1:
-        raise ValueError("a report with observations of different patients")
-
-
 # Segments
 
 
 def _pid(report: Report) -> str:
-    patient = report.patient or next((o.order.patient for o in report.observations if o.order), None)
-    if patient is None:
-        patient = _own_words(report.observations)
+    patient = patient_of(report)
     return segment(
         "PID",
         "1",
@@ -191,20 +171,6 @@ def _pid(report: Report) -> str:
         None,
         _text(patient.birth_date),
         _text(patient.sex),
-    )
-
-
-def _own_words(observations: Iterable[Observation]) -> Patient:
-    """Who the analyzer says it is: for sites whose EMR sends no orders."""
-    results = [o.result for o in observations]
-    name = next((r.patient_name for r in results if r.patient_name), "")
-    birth = next((r.birth_date for r in results if r.birth_date and _TS.fullmatch(r.birth_date)), None)
-    return Patient(
-        id=next((r.patient for r in results if r.patient), None),
-        # family^given^middle^suffix^prefix; a sixth part is no part of a name and stays text
-        pid5="^".join(_text(part) for part in name.split("^", 4)),
-        birth_date=birth,
-        sex=next((r.sex for r in results if r.sex), None),
     )
 
 
@@ -225,12 +191,12 @@ def _group(number: int, group: list[Observation], sheet: _Sheet) -> Iterator[str
     """ORC OBR {OBX {NTE}} SPM of the observations that answer one order."""
     order = group[0].order
     specimen = _text(sheet.report.specimen)
-    letters = [_letter(o, sheet.options) for o in group]
+    letters = [letter_of(o, sheet.options.status) for o in group]
     if order:
         placer, filler = order.placer, order.filler
         service = order.service or _text(order.code)
         kind = _specimen_type(order)
-        collected = order.collected_text if _TS.fullmatch(order.collected_text) else sheet.local(order.collected_at)
+        collected = order.collected_text if TS.fullmatch(order.collected_text) else sheet.local(order.collected_at)
     else:
         placer, filler = "", f"{specimen}^{sheet.name}"
         model = _text(group[0].model)
@@ -273,16 +239,6 @@ def _specimen_type(order: Order) -> str:
     return first.replace("&", "^") if "&" in first else order.specimen_type
 
 
-def _letter(o: Observation, options: OruOptions) -> ResultLetter:
-    """OBX-11: no value is X, unless it takes back what was said before."""
-    letter = o.letter
-    if not o.value:
-        return letter if letter in _WITHOUT_VALUE else ResultLetter.NO_RESULT
-    if options.status == "P" and letter not in _WITHOUT_VALUE:
-        return ResultLetter.PRELIMINARY
-    return letter
-
-
 def _group_status(letters: list[ResultLetter]) -> str:
     """OBR-25, table 0123."""
     said = set(letters)
@@ -312,13 +268,12 @@ def _runs(group: list[Observation]) -> list[str]:
 
 def _obx(number: str, o: Observation, letter: ResultLetter, run: str, sheet: _Sheet) -> str:
     result = o.result
-    kind, value = "", ""
-    if o.value and letter is not ResultLetter.NO_RESULT:
-        kind, value = _value(o.value, sheet.options)
+    leaving = value_of(o, letter)
+    kind, value = _value(leaving, sheet.options) if leaving else ("", "")
     what = _what(o.code, o.name, o.loinc)
     unit = _unit(o.unit) if o.unit else ""
     measured = sheet.local(o.measured_at)
-    old_range = None if _range_is_of_old_unit(o) else result.range
+    old_range = None if range_is_of_old_unit(o) else result.range
     flags = "~".join([_text(flag) for flag in result.flags]) if result.flags else ""
     # Every part is escaped; written out because this line is most of what a report costs.
     return (
@@ -360,19 +315,13 @@ def _value(value: str, options: OruOptions) -> tuple[str, str]:
     return "FT" if len(text) > _ST_LENGTH or "\n" in value else "ST", text
 
 
-def _range_is_of_old_unit(o: Observation) -> bool:
-    """The range was not converted with the value: 12-16 g/dL must not stand beside 134 g/L."""
-    unit_changed = o.original_unit is not None and o.original_unit != o.unit
-    return unit_changed and o.original_value is not None and o.original_value != o.value
-
-
 def _notes(o: Observation) -> Iterator[str]:
     texts = list(o.result.comments)
     if o.original_value is not None or o.original_unit is not None:
         value = o.value if o.original_value is None else o.original_value
         unit = o.unit if o.original_unit is None else o.original_unit
         measured = f"as measured: {value or ''} {unit}".rstrip()
-        if _range_is_of_old_unit(o) and o.result.range:
+        if range_is_of_old_unit(o) and o.result.range:
             measured += f" (range {o.result.range})"
         texts.append(measured)
     if o.replaces:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -209,6 +210,10 @@ def words(error: BaseException) -> str:
             return "reset by the peer"
         case TimeoutError():
             return "no answer"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"no TLS agreed on: {(error.reason or 'handshake failed').lower().replace('_', ' ')}"
         case socket.gaierror():
             return "the name cannot be resolved"
         case OSError(errno=int(code)):

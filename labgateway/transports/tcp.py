@@ -90,8 +90,8 @@ class TcpListen:
     empty allow nothing else. connections: how many at once; when all are taken a new one replaces the
     one that has been silent longest, if that is at least silent_s seconds, else it waits GRACE_S for a place
     and is closed. As many may wait as there are places.
-    admission: the cap shared by all listeners. tls: a server context; with ``verify_mode`` CERT_REQUIRED
-    a client certificate is asked for.
+    admission: the cap shared by all listeners. tls: gives the server context of now, see `tls.Tls`; with
+    ``verify_mode`` CERT_REQUIRED a client certificate is asked for.
 
     Raises ValueError for an allow entry that is no network.
     """
@@ -106,7 +106,7 @@ class TcpListen:
         connections: int = 1,
         silent_s: float = 10.0,
         admission: Admission | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         say: Say = quiet,
     ) -> None:
         self.host = host
@@ -248,12 +248,13 @@ class TcpListen:
             await loop.connect_accepted_socket(
                 lambda: connection,
                 sock,
-                ssl=self._tls,
+                ssl=self._tls() if self._tls else None,
                 ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
             )
         except (OSError, asyncio.CancelledError) as error:
             sock.close()
-            self._sparing("line.handshake_failed", port=self.port, peer=connection.peer, error=type(error).__name__)
+            if isinstance(error, OSError):
+                self._sparing("line.handshake_failed", port=self.port, peer=connection.peer, error=words(error))
             connection.connection_lost(error if isinstance(error, OSError) else None)
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -270,7 +271,8 @@ class TcpConnect:
 
     The name is resolved anew for each attempt. Between attempts 1 s doubling to 30 s, less some chance; the
     count starts again once the instrument has sent something, so that a box which accepts and closes at
-    once is not hammered. random: gives [0, 1). tls: a client context, checked against ``host``.
+    once is not hammered. random: gives [0, 1). tls: gives the client context of now; the peer's certificate must be
+    for server_name, or for ``host`` when that is empty.
     """
 
     def __init__(
@@ -279,7 +281,8 @@ class TcpConnect:
         port: int,
         open_session: OpenSession,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        server_name: str = "",
         say: Say = quiet,
         random: Callable[[], float] = random_module.random,
     ) -> None:
@@ -287,6 +290,7 @@ class TcpConnect:
         self.port = port
         self._open_session = open_session
         self._tls = tls
+        self._server_name = server_name
         self._say = say
         self._sparing: Say = say
         self._random = random
@@ -329,7 +333,8 @@ class TcpConnect:
                         lambda made=connection: made,
                         self.host,
                         self.port,
-                        ssl=self._tls,
+                        ssl=self._tls() if self._tls else None,
+                        server_hostname=(self._server_name or self.host) if self._tls else None,
                         ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
                     )
             except (OSError, TimeoutError) as error:

@@ -1,6 +1,6 @@
 """config.toml, read once: text in, frozen values out, every mistake said at once with its line and its cure.
 
-    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py: what it may say
+    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, checks.py: what it may say
                                                         `->  ComplaintsError     words.py: mistakes in plain words
     two Configs  ->  diff  ->  what a reload has to touch                        changes.py
 
@@ -9,31 +9,33 @@ driver is no mistake of config.toml; `labgateway check` names it and the gateway
 """
 
 from labgateway.config.changes import Change, Changes, diff
+from labgateway.config.destinations import SUPPORTED as SUPPORTED_DESTINATIONS
+from labgateway.config.destinations import (
+    DestinationSection,
+    FhirDestination,
+    FolderDestination,
+    HttpDestination,
+    MllpDestination,
+    MqttDestination,
+    NatsDestination,
+    SqlDestination,
+)
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
-    SUPPORTED_DESTINATIONS,
     SUPPORTED_LINES,
     SUPPORTED_ORDERS,
     Config,
     Console,
-    DestinationSection,
-    FhirDestination,
     FhirListen,
-    FolderDestination,
     FolderLine,
     FolderOrders,
     Gateway,
-    HttpDestination,
     Instrument,
     LineSection,
     Matching,
-    MllpDestination,
     MllpListen,
-    MqttDestination,
-    NatsDestination,
     OrdersSection,
     SerialLine,
-    SqlDestination,
     SqlOrders,
     Store,
     TcpLine,

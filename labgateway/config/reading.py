@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from labgateway.config import destinations as d
 from labgateway.config import sections as s
 from labgateway.config.words import said, unknown_cure
 from labgateway.errors import Complaint, ComplaintsError
@@ -34,13 +35,13 @@ _SECTIONS = ("gateway", "store", "matching", "instrument", "orders", "destinatio
 _LINES = {"tcp-listen": s.TcpListenLine, "tcp": s.TcpLine, "serial": s.SerialLine, "folder": s.FolderLine}
 _ORDERS = {"mllp-listen": s.MllpListen, "fhir-listen": s.FhirListen, "folder": s.FolderOrders, "sql": s.SqlOrders}
 _DESTINATIONS = {
-    "mllp": s.MllpDestination,
-    "fhir": s.FhirDestination,
-    "http": s.HttpDestination,
-    "mqtt": s.MqttDestination,
-    "sql": s.SqlDestination,
-    "folder": s.FolderDestination,
-    "nats": s.NatsDestination,
+    "mllp": d.MllpDestination,
+    "fhir": d.FhirDestination,
+    "http": d.HttpDestination,
+    "mqtt": d.MqttDestination,
+    "sql": d.SqlDestination,
+    "folder": d.FolderDestination,
+    "nats": d.NatsDestination,
 }
 
 
@@ -171,15 +172,17 @@ def _config(reading: _Reading, data: Table, raw: bytes) -> s.Config | None:
     for where, name, table in reading.named("orders", data):
         if (source := reading.check_kind(_ORDERS, s.SUPPORTED_ORDERS, where, table)) is not None:
             orders[name] = source
-    destinations: dict[str, s.DestinationSection] = {}
+    destinations: dict[str, d.DestinationSection] = {}
     for where, name, table in reading.named("destination", data):
-        found = reading.check_kind(_DESTINATIONS, s.SUPPORTED_DESTINATIONS, where, table)
+        found = reading.check_kind(_DESTINATIONS, d.SUPPORTED, where, table)
         if found is not None:
             destinations[name] = found
 
     _ports_taken_twice(reading, instruments, orders, console)
     _places_read_twice(reading, instruments)
     _destinations(reading, destinations, set(_names(data.get("instrument"))))
+    if gateway is not None and not gateway.sensitive:
+        _sensitive(reading, destinations)
     if gateway is None or store is None or matching is None:
         return None
     store = replace(store, url=_database(store.url, gateway.data, reading.folders["base"]))
@@ -255,16 +258,24 @@ def _places_read_twice(reading: _Reading, instruments: Mapping[str, s.Instrument
         seen.setdefault(place, name)
 
 
-def _destinations(reading: _Reading, found: Mapping[str, s.DestinationSection], instruments: set[str]) -> None:
+def _destinations(reading: _Reading, found: Mapping[str, d.DestinationSection], instruments: set[str]) -> None:
     for name, destination in found.items():
         where: KeyPath = ("destination", name)
         for number, wanted in enumerate(destination.instruments):
             if wanted not in instruments:
                 cure = unknown_cure(wanted, instruments)
                 reading.complain((*where, "instruments", number), f"there is no [instrument.{wanted}].", cure)
-        if isinstance(destination, s.MllpDestination) and destination.retry_first_s > destination.retry_max_s:
+        if destination.retry_first_s > destination.retry_max_s:
             what = "is longer than retry_max_s."
             reading.complain((*where, "retry_first_s"), what, "The first wait is the shortest; make it smaller.")
+
+
+def _sensitive(reading: _Reading, found: Mapping[str, d.DestinationSection]) -> None:
+    for name, destination in found.items():
+        if destination.sensitive != "send":
+            what = "no test is declared as sensitive."
+            cure = 'Name them once for all destinations: [gateway] sensitive = ["HIV"].'
+            reading.complain(("destination", name, "sensitive"), what, cure)
 
 
 def _database(url: str | None, data: Path, base: Path) -> str:

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from labgateway.config import Config, Instrument, LineSection, MllpDestination, TcpLine, TcpListenLine
+from labgateway.config import (
+    Config,
+    DestinationSection,
+    Instrument,
+    LineSection,
+    MllpDestination,
+    TcpLine,
+    TcpListenLine,
+)
+from labgateway.delivery import oru
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
-from labgateway.delivery.oru import OruOptions, render
+from labgateway.delivery.oru import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
@@ -56,16 +65,7 @@ def rules(config: Config, drivers: Library) -> Rules:
         ),
         library=drivers,
         instruments={name: _instrument(one, drivers) for name, one in config.instruments.items()},
-        destinations=tuple(
-            DestinationRules(
-                name,
-                _renderer(config, one.status),
-                shadow=one.shadow,
-                instruments=frozenset(one.instruments),
-                tests=frozenset(one.tests),
-            )
-            for name, one in config.destinations.items()
-        ),
+        destinations=tuple(_destination(config, name, one) for name, one in config.destinations.items()),
     )
 
 
@@ -92,10 +92,33 @@ def keep_good(old: Rules, new: Rules, unchanged: Iterable[str]) -> Rules:
     return replace(new, instruments=instruments)
 
 
-def _renderer(config: Config, status: str) -> Callable[[Report, str], bytes]:
+def _destination(config: Config, name: str, section: DestinationSection) -> DestinationRules:
+    sensitive = frozenset(config.gateway.sensitive)
+    tests = frozenset(section.tests) or None
+    if section.sensitive == "only":
+        tests = sensitive if tests is None else tests & sensitive
+    return DestinationRules(
+        name,
+        _renderer(config, section),
+        shadow=section.shadow,
+        single=section.one_result_each,
+        instruments=frozenset(section.instruments),
+        wards=frozenset(section.wards),
+        specimens=frozenset(section.specimens),
+        tests=tests,
+        without=sensitive if section.sensitive == "leave_out" else frozenset(),
+    )
+
+
+def _renderer(config: Config, section: DestinationSection) -> Callable[[Report, str], bytes]:
+    """How the reports of a destination are written. Raises LabgatewayError for a kind that this version does not run."""
     settings = Settings(config.gateway.name, config.gateway.facility, config.gateway.timezone)
-    options = OruOptions(status=status)
-    return lambda report, control_id: render(report, settings, control_id, options)
+    match section:
+        case MllpDestination():
+            options = OruOptions(status=section.status)
+            return lambda report, control_id: oru.render(report, settings, control_id, options)
+        case _:
+            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
 
 
 def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
@@ -166,13 +189,13 @@ def transport(section: LineSection, admission: Admission, say: Say) -> Callable[
             raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
 
 
-def destination(section: object) -> Destination:
+def destination(section: DestinationSection) -> Destination:
     """Make the destination of a section. Raises LabgatewayError for a kind that this version does not run."""
     match section:
         case MllpDestination():
             return MllpOut(section.host, section.port, connections=section.connections, answer_s=section.answer_s)
         case _:
-            raise LabgatewayError(f"destinations of kind {getattr(section, 'kind', '?')} are not run by this version")
+            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
 
 
 def line_options(instrument: InstrumentRules) -> dict[str, Any]:
@@ -185,13 +208,12 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
     return {"sends": instrument.orders != "off"}
 
 
-def schedule(section: object) -> dict[str, Any]:
-    """When a destination is tried again, as ``Sender`` takes it; {} is the built-in one."""
-    match section:
-        case MllpDestination():
-            return {"schedule": Schedule(section.retry_first_s, section.retry_max_s, section.tries_when_asked)}
-        case _:
-            return {}
+def pace(section: DestinationSection) -> dict[str, Any]:
+    """When and how fast a destination is tried, as ``Sender`` takes it."""
+    return {
+        "schedule": Schedule(section.retry_first_s, section.retry_max_s, section.tries_when_asked),
+        "gap_s": 1 / section.per_second if section.per_second else 0.0,
+    }
 
 
 def declared(driver: Driver) -> dict[str, tuple[str, ...]]:

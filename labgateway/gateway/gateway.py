@@ -454,7 +454,7 @@ class Gateway:
         out = build.destination(section)
         sender = Sender(
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
-            utcnow=self._utcnow, **build.schedule(section),
+            utcnow=self._utcnow, **build.pace(section),
         )  # fmt: skip
         self._ways[name] = _Way(section, sender, self._spawn(sender.run(), f"destination {name}"), out.close)
 

@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from labgateway.errors import Problem
 from labgateway.instruments.driver import Library
 from labgateway.instruments.spec import Driver
+from labgateway.mapping.specimens import same
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.matching.attribute import Policy
-from labgateway.model import Report
+from labgateway.model import Observation, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,34 @@ class InstrumentRules:
 
 @dataclass(frozen=True, slots=True)
 class DestinationRules:
-    """What one destination gets. instruments, tests: empty means all. render makes the bytes from a report and an id."""
+    """What one destination gets. render makes the bytes from a report and an id.
+
+    instruments, wards (PV1-3.1), specimens (kinds, in the words of mapping files): empty means all; tests: None
+    means all. without: tests that it never gets. single: a message for each result.
+    """
 
     name: str
     render: Callable[[Report, str], bytes]
     shadow: bool = False
+    single: bool = False
     instruments: frozenset[str] = frozenset()
-    tests: frozenset[str] = frozenset()
+    wards: frozenset[str] = frozenset()
+    specimens: frozenset[str] = frozenset()
+    tests: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+
+    def wants(self, one: Observation) -> bool:
+        """Whether the destination gets an observation; a correction follows what it corrects, whatever this says."""
+        if self.instruments and one.instrument not in self.instruments:
+            return False
+        if one.code in self.without or (self.tests is not None and one.code not in self.tests):
+            return False
+        if self.wards and (one.order is None or one.order.ward.split("^", 1)[0] not in self.wards):
+            return False
+        if not self.specimens:
+            return True
+        kinds = (one.order.specimen_type if one.order else "", one.result.specimen_type or "")
+        return any(kind and same(wanted, kind) for wanted in self.specimens for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from labgateway.model import Decoded, Kind, Observation, ObservationState, Order
 from labgateway.pipeline.asked import answer
 from labgateway.pipeline.decide import Case, Verdict, code_of, decide
 from labgateway.pipeline.ids import new_id
-from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
+from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
 from labgateway.store.results import Decided, Stored
@@ -401,29 +401,24 @@ def send(connection: Connection, rules: Rules, placed: Sequence[Placed], now: da
         patient = one.verdict.beside.patient if one.verdict.beside else None
         groups.setdefault((specimen, patient), []).append(_observation(one, rules))
     for (specimen, patient), observations in groups.items():
+        followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
-            wanted = tuple(o for o in observations if _wants(destination, o))
-            if not wanted:
-                continue
-            control_id = new_id()
-            report = Report(specimen=specimen, observations=wanted, released_at=now, patient=patient)
-            outbox.add(
-                connection,
-                destination=destination.name,
-                lane=specimen,
-                control_id=control_id,
-                body=destination.render(report, control_id),
-                observation_ids=[o.id for o in wanted],
-                now=now,
-                shadow=destination.shadow,
-            )
-            outcome.destinations.add(destination.name)
-
-
-def _wants(destination: DestinationRules, one: Observation) -> bool:
-    if destination.instruments and one.instrument not in destination.instruments:
-        return False
-    return not destination.tests or one.code in destination.tests
+            told = followed.get(destination.name, frozenset[str]())
+            wanted = tuple(o for o in observations if o.replaces in told or destination.wants(o))
+            for part in ((o,) for o in wanted) if destination.single else (wanted,) if wanted else ():
+                control_id = new_id()
+                report = Report(specimen=specimen, observations=part, released_at=now, patient=patient)
+                outbox.add(
+                    connection,
+                    destination=destination.name,
+                    lane=specimen,
+                    control_id=control_id,
+                    body=destination.render(report, control_id),
+                    observation_ids=[o.id for o in part],
+                    now=now,
+                    shadow=destination.shadow,
+                )
+                outcome.destinations.add(destination.name)
 
 
 def _observation(one: Placed, rules: Rules) -> Observation:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from labgateway.store.rows import Insert, Statement
 from labgateway.store.tables import DELIVERY_UNSETTLED, delivery, delivery_observation, to_us
@@ -165,6 +165,22 @@ def _lane_goes_on(connection: Connection, number: int) -> str:
 
 def _is_parked(connection: Connection, destination: str, lane: str) -> bool:
     return ("parked",) in [tuple(row) for row in _LANE.rows(connection, destination=destination, lane=lane)]
+
+
+_TOLD = text(
+    "SELECT d.destination, l.observation_id FROM delivery_observation l JOIN delivery d ON d.id = l.delivery_id "
+    "WHERE l.observation_id IN :ids"
+).bindparams(bindparam("ids", expanding=True))
+
+
+def told_of(connection: Connection, observation_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Which of these observations were made ready for which destination: its corrections must go there too."""
+    if not observation_ids:
+        return {}
+    found: dict[str, set[str]] = {}
+    for destination, one in connection.execute(_TOLD, {"ids": list(observation_ids)}):
+        found.setdefault(str(destination), set()).add(str(one))
+    return {name: frozenset(ids) for name, ids in found.items()}
 
 
 def counts(connection: Connection) -> dict[str, dict[str, int]]:

@@ -1,0 +1,142 @@
+"""What [destination.NAME] may say: the keys that every kind has, then those of each kind.
+
+A new kind: a class here that adds its own keys to `Destination`, its name in SUPPORTED and in `reading`, a module
+in labgateway/delivery that writes a report as bytes, one that sends them, and a `case` for each in
+`gateway.build` (`_renderer`, `destination`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from labgateway.config.checks import (
+    ONLY,
+    Connections,
+    Database,
+    File,
+    Host,
+    RemotePort,
+    Seconds,
+    Text,
+    Texts,
+    WebAddress,
+    YesNo,
+)
+
+SUPPORTED = frozenset({"mllp"})
+"""Kinds that this version runs; the others are read and checked, and complained about."""
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class Destination:
+    """The keys that every kind has. answer_s and retry_*_s are seconds.
+
+    status: "P": everything leaves as preliminary. shadow: everything is prepared and kept, nothing is sent.
+
+    Which results it gets, empty: all. instruments, tests: names of [instrument.NAME], EMR tests. wards: PV1-3.1 of
+    the order; a result without a ward is none of theirs. specimens: kinds of specimen, in the words of the mapping
+    files. sensitive: what becomes of the tests in [gateway] sensitive: "send", "leave_out", or "only" those.
+    one_result_each: a message a result, not one for all that came together.
+
+    tries_when_asked: how often a message is sent again when the destination answers that it cannot take it now,
+    before it parks. connections: how many messages may be under way at once. per_second: at most so many messages
+    leave in a second; None: no limit.
+    """
+
+    status: Literal["as_sent", "P"] = "as_sent"
+    shadow: YesNo = False
+    instruments: Texts = ()
+    tests: Texts = ()
+    wards: Texts = ()
+    specimens: Texts = ()
+    sensitive: Literal["send", "leave_out", "only"] = "send"
+    one_result_each: YesNo = False
+    answer_s: Seconds = 30
+    retry_first_s: Seconds = 1
+    retry_max_s: Seconds = 30
+    tries_when_asked: Annotated[int, Field(strict=True, ge=1, le=1000)] = 5
+    connections: Connections = 1
+    per_second: Annotated[float, Field(strict=True, gt=0, le=100_000, allow_inf_nan=False)] | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class MllpDestination(Destination):
+    """Kind "mllp": HL7 v2, ORU^R01. version: MSH-12."""
+
+    host: Host
+    port: RemotePort
+    kind: Literal["mllp"] = "mllp"
+    version: Literal["2.3", "2.3.1", "2.4", "2.5", "2.5.1"] = "2.5.1"
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class FhirDestination(Destination):
+    """Kind "fhir". url: the base of the server."""
+
+    url: WebAddress
+    kind: Literal["fhir"] = "fhir"
+    token_file: File | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class HttpDestination(Destination):
+    """Kind "http": each report is posted to url."""
+
+    url: WebAddress
+    kind: Literal["http"] = "http"
+    token_file: File | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class MqttDestination(Destination):
+    """Kind "mqtt"."""
+
+    host: Host
+    topic: Text
+    port: RemotePort = 8883
+    kind: Literal["mqtt"] = "mqtt"
+    tls: YesNo = True
+    user: str = ""
+    password_file: File | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class SqlDestination(Destination):
+    """Kind "sql": each observation is a row of table."""
+
+    url: Database = Field(repr=False)
+    table: Text
+    kind: Literal["sql"] = "sql"
+    password_file: File | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class FolderDestination(Destination):
+    """Kind "folder": each report is a file."""
+
+    path: File
+    kind: Literal["folder"] = "folder"
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class NatsDestination(Destination):
+    """Kind "nats": JetStream."""
+
+    servers: Annotated[Texts, Field(min_length=1)]
+    subject: Text
+    kind: Literal["nats"] = "nats"
+    credentials_file: File | None = None
+
+
+DestinationSection = (
+    MllpDestination
+    | FhirDestination
+    | HttpDestination
+    | MqttDestination
+    | SqlDestination
+    | FolderDestination
+    | NatsDestination
+)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labgateway.errors import StoreBrokenError, StoreFullError
-from labgateway.protocols.hl7 import AckProfile, read
+from labgateway.protocols.hl7 import AckMode, AckProfile, Wanted, read
 from labgateway.protocols.mllp import Block, Reader, wrap
 from labgateway.transports.memory import Scheduler
 from tests.line_kit import Journal, Tape, line, taped
@@ -179,6 +179,43 @@ def test_the_profile_of_the_device_is_used() -> None:
     scheduler.run_for(1)
     assert b"MSA|AA|1|Message accepted|||0\r" in tape.heard
     assert b"ERR|0\r" in tape.heard
+
+
+def test_mllp_release_2_where_it_is_declared() -> None:
+    """A commit block (06) when the message is on disk, 15 when it is not, each before the acknowledgment; else none."""
+    for declared, good, bad in ((True, b"\x0b\x06\x1c\r", b"\x0b\x15\x1c\r"), (False, b"", b"")):
+        scheduler = Scheduler()
+        journal = Journal(scheduler)
+        journal.errors = [StoreFullError("full"), None]
+        _, tape = taped(scheduler, line(scheduler, journal, "hl7", ack=AckProfile(commit_block=declared)))
+        for code, block in ((b"AE", bad), (b"AA", good)):
+            tape.heard = b""
+            tape.channel.send(wrap(oru("1")))
+            scheduler.run_for(1)
+            assert tape.heard.startswith(block + b"\x0bMSH|")
+            assert b"MSA|" + code + b"|1" in tape.heard
+
+
+def test_accept_and_application_acknowledgment() -> None:
+    """Where the profile says both and the sender asks for both: CA, then AA, after one commit."""
+    scheduler = Scheduler()
+    journal = Journal(scheduler)
+    _, tape = taped(scheduler, line(scheduler, journal, "hl7", ack=AckProfile(mode=AckMode.BOTH)))
+    tape.channel.send(wrap(oru("1").replace(b"|P|2.3.1||||||", b"|P|2.3.1|||AL|AL||")))
+    scheduler.run_for(1)
+    assert answers(tape) == [("CA", "1"), ("AA", "1")]
+    assert len(journal.complete()) == 1
+
+
+def test_an_instrument_that_wants_no_answer_gets_none() -> None:
+    """The message is on disk, and nothing is sent."""
+    scheduler = Scheduler()
+    journal = Journal(scheduler)
+    _, tape = taped(scheduler, line(scheduler, journal, "hl7", ack=AckProfile(wanted=Wanted.NEVER)))
+    tape.channel.send(wrap(oru("1")))
+    scheduler.run_for(1)
+    assert tape.heard == b""
+    assert journal.complete() == [oru("1")]
 
 
 def test_a_line_that_breaks_while_the_store_works() -> None:

@@ -204,7 +204,7 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
     if isinstance(driver, Problem):
         return {}
     if driver.protocol == "hl7":
-        return {"encoding": driver.line.encoding}
+        return {"encoding": driver.line.encoding, "ack": driver.ack}
     return {"sends": instrument.orders != "off"}
 
 

@@ -189,7 +189,7 @@ class Gateway:
         instrument = rules.instruments.get(name)
         if instrument is None or isinstance(instrument.driver, Problem):
             return None
-        return (instrument.driver.protocol, instrument.driver.line, instrument.orders != "off")
+        return (instrument.driver.protocol, instrument.driver.line, instrument.driver.ack, instrument.orders != "off")
 
     async def _swap(self, gone: list[str], changes: Any) -> None:
         for name in gone:

@@ -15,6 +15,7 @@ from typing import cast
 
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.instruments import quirks, text
+from labgateway.instruments.ack_keys import read_ack
 from labgateway.instruments.keys import Complaints, Table
 from labgateway.instruments.layout import QUERY_ROW, RESULT_ROW, Layout
 from labgateway.instruments.layout_keys import read_layout
@@ -42,6 +43,7 @@ from labgateway.instruments.spec import (
     squeeze,
 )
 from labgateway.model import Status
+from labgateway.protocols.hl7 import STANDARD_ACK
 from labgateway.toml_lines import read_toml
 
 FILE = "driver.toml"
@@ -145,6 +147,7 @@ def _read(folder: Path, top: Table) -> Driver:
         join=_join(top.table("join"), form),
         time_formats=_time_formats(top),
         not_shown=top.texts("not_shown"),
+        ack=read_ack(top.table("ack")) if protocol == "hl7" else STANDARD_ACK,
         layout=layout,
     )
     top.done()

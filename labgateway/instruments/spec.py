@@ -11,6 +11,7 @@ from labgateway.instruments.layout import Layout
 from labgateway.instruments.order_form import OrderForm
 from labgateway.instruments.paths import Condition, Place
 from labgateway.model import Status
+from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
 from labgateway.protocols.raw_framing import FRAMINGS
 
 TABLE = "table"
@@ -142,6 +143,8 @@ class Driver:
     not_shown: tuple[str, ...] = ()
     orders: OrderForm | None = None
     """How orders are written for it; None: it takes none from us."""
+    ack: AckProfile = STANDARD_ACK
+    """How it wants to be acknowledged (HL7)."""
     layout: Layout | None = None
     """How texts of a raw protocol become rows; None exactly for astm and hl7."""
 

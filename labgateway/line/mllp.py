@@ -12,6 +12,7 @@ Several blocks may wait for one commit (group commit); beyond ``pending_limit`` 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from labgateway.errors import StoreError
 from labgateway.line.arrival import Arrival
@@ -146,11 +147,14 @@ class MllpConversation:
         wiring = self._wiring
         if wiring.broken or self._gone:
             return
-        answer = hl7.acknowledge(
-            message, code, now=wiring.wall(), control_id=wiring.control_id(), profile=self._profile,
-            error=() if fault is None else fault,
-        )  # fmt: skip
-        self._channel.send(mllp.wrap(answer))
+        if self._profile.commit_block:
+            self._channel.send(mllp.COMMITTED if code is hl7.AckCode.ACCEPT else mllp.NOT_COMMITTED)
+        for mode in hl7.modes(message, code, self._profile):
+            answer = hl7.acknowledge(
+                message, code, now=wiring.wall(), control_id=wiring.control_id(),
+                profile=replace(self._profile, mode=mode), error=() if fault is None else fault,
+            )  # fmt: skip
+            self._channel.send(mllp.wrap(answer))
 
     def _arm(self) -> None:
         # One timer that is never moved forward: it looks, when it is due, whether the deadline has moved.

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
+COMMITTED, NOT_COMMITTED = b"\x0b\x06\x1c\r", b"\x0b\x15\x1c\r"
+"""The blocks of MLLP release 2 that say whether the receiver has a message on disk, before any HL7 answer."""
 _BLANK = b"\r\n\0 \x0b"
 _RESTART = re.compile(rb"\x0b(?=MSH|FHS|BHS)")
 _RESTART_OR_CUT = re.compile(rb"\x0b(?=MSH|FHS|BHS|(?:[MFB][SH]?)?\Z)")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labgateway.errors import Complaint, ComplaintsError
+from labgateway.instruments import ack_keys
 from labgateway.instruments import driver as drivers
 from labgateway.instruments.driver import Library, load
 from labgateway.instruments.paths import Place, read_place
@@ -265,10 +266,10 @@ def test_the_grammar_of_paths(path: str, place: Place | None) -> None:
 def test_the_reference_names_every_key() -> None:
     """docs/drivers.md explains each key that is read, and each name of [where]."""
     text = (Path(__file__).parents[2] / "docs" / "drivers.md").read_text()
-    source = Path(drivers.__file__).read_text()
+    source = "".join(Path(str(each.__file__)).read_text() for each in (drivers, ack_keys))
     keys = set(
         re.findall(r"(?:top|table)\.(?:text|texts|choice|flag|number|table|tables|take|has)\(\s*\"(\w+)\"", source)
-    )
+    ) | set(re.findall(r"_(?:pair|or_echo)\(table, \"(\w+)\"", source))
     assert len(keys) > 20
     for key in keys | set(WHERE):
         assert re.search(rf"[`\[ ]{key}[`\]. ]", text), key

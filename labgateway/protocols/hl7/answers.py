@@ -22,11 +22,23 @@ class AckCode(StrEnum):
 
 
 class AckMode(StrEnum):
-    """AUTO: enhanced codes only when the sender asks for an accept and for no application acknowledgment."""
+    """AUTO: enhanced codes only when the sender asks for an accept and for no application acknowledgment.
+
+    BOTH: as AUTO, but where the sender asks for both it gets CA and then AA (HL7 2.5.1, 2.9.3).
+    """
 
     AUTO = "auto"
     ORIGINAL = "original"
     ENHANCED = "enhanced"
+    BOTH = "both"
+
+
+class Wanted(StrEnum):
+    """When a message is acknowledged. ASKED: as MSH-15 and MSH-16 say, always where both are empty."""
+
+    ALWAYS = "always"
+    ASKED = "asked"
+    NEVER = "never"
 
 
 class ErrorCode(IntEnum):
@@ -84,27 +96,33 @@ class Fault:
 class AckProfile:
     """How one device wants to be acknowledged; the default suits the standard and most devices.
 
+    wanted: whether it wants to be acknowledged at all; what goes wrong is told even where it says NE.
     kind: MSH-9, with ``{event}`` for the sender's; empty: ``ACK`` up to 2.3, ``ACK^R01`` in 2.3.1,
     ``ACK^R01^ACK`` from 2.4. version: MSH-12; None echoes. sender, receiver: MSH-3 and 4, MSH-5 and 6
-    as field text; None swaps the sender's own. accept_text: MSA-3 of an AA. msa6, msh16: fixed text.
-    echo_control_id: MSH-10 is the sender's instead of ours. err_zero: ``ERR|0`` stands in an AA.
-    charset: MSH-18; None echoes. final_cr: the last segment has its CR. offset: MSH-7 of an aware
-    moment has its offset; many analyzers know only 14 digits.
+    as field text; None swaps the sender's own. accept_text: MSA-3 of an AA. msa6: of an AA; of an error then the
+    error's number. msh15, msh16, msh21: field text; None echoes. echo_control_id: MSH-10 is the sender's instead of
+    ours. err_zero: ``ERR|0`` stands in an AA. charset: MSH-18; None echoes. final_cr: the last segment has its CR.
+    offset: MSH-7 of an aware moment has its offset; many analyzers know only 14 digits. commit_block: MLLP release 2,
+    an ACK block (06) before the acknowledgment when the message is on disk, a NAK block (15) when it is not.
     """
 
     mode: AckMode = AckMode.AUTO
+    wanted: Wanted = Wanted.ALWAYS
     kind: str = ""
     version: str | None = None
     sender: tuple[str, str] | None = None
     receiver: tuple[str, str] | None = None
     accept_text: str = ""
     msa6: str = ""
-    msh16: str = ""
+    msh15: str | None = ""
+    msh16: str | None = ""
+    msh21: str | None = ""
     echo_control_id: bool = False
     err_zero: bool = False
     charset: str | None = None
     final_cr: bool = True
     offset: bool = False
+    commit_block: bool = False
 
 
 STANDARD_ACK = AckProfile()
@@ -124,14 +142,14 @@ def acknowledge(
 
     An AA may only be sent after the commit. now: local; written as given into MSH-7, to the second.
     control_id: our MSH-10. text: MSA-3. Also answers what has no MSH (then MSA-2 is empty). An answer
-    is made even where MSH-15 and MSH-16 ask for none (NE, NE): devices that say so still wait for one.
+    is made even where MSH-15 and MSH-16 ask for none (NE, NE): devices that say so still wait for one; see ``modes``.
     """
     faults = (error,) if isinstance(error, Fault) else tuple(error)
     accepted = code is AckCode.ACCEPT
     version = profile.version if profile.version is not None else message.version
     parts = [
         reply_header(message, profile.kind or _ack_kind(version), now=now, control_id=control_id, profile=profile),
-        reply_msa(message, code, text or (profile.accept_text if accepted else ""), profile),
+        reply_msa(message, code, text or (profile.accept_text if accepted else ""), profile, faults),
         *error_segments(faults, version),
     ]
     if accepted and profile.err_zero:
@@ -149,6 +167,10 @@ def reply_header(
     event = escape(header.value(9, 2))
     kind = kind.replace("{event}", event) if event else kind.split("^", 1)[0]
     charset = recode(header.raw(18), message.delimiters) if profile.charset is None else profile.charset
+
+    def echoed(said: str | None, field: int) -> str:
+        return recode(header.raw(field), message.delimiters) if said is None else said
+
     return segment(
         "MSH",
         "^~\\&",
@@ -162,15 +184,25 @@ def reply_header(
         (recode(header.raw(12), message.delimiters) or "2.5.1") if profile.version is None else profile.version,
         "",
         "",
-        "",
-        profile.msh16,
+        echoed(profile.msh15, 15),
+        echoed(profile.msh16, 16),
         "",
         charset,
+        "",
+        "",
+        echoed(profile.msh21, 21),
     )
 
 
-def reply_msa(message: Message, code: AckCode, text: str = "", profile: AckProfile = STANDARD_ACK) -> str:
+def reply_msa(
+    message: Message,
+    code: AckCode,
+    text: str = "",
+    profile: AckProfile = STANDARD_ACK,
+    faults: Sequence[Fault] = (),
+) -> str:
     """MSA of any answer. MSA-1 by the profile's mode, MSA-2 the sender's MSH-10 as it was sent."""
+    number = str(faults[0].code.value) if profile.msa6 and faults else profile.msa6
     return segment(
         "MSA",
         f"C{code[1]}" if _is_enhanced(message.header, code, profile.mode) else code,
@@ -178,8 +210,30 @@ def reply_msa(message: Message, code: AckCode, text: str = "", profile: AckProfi
         escape(text),
         "",
         "",
-        profile.msa6,
+        number,
     )
+
+
+def modes(message: Message, code: AckCode, profile: AckProfile = STANDARD_ACK) -> tuple[AckMode, ...]:
+    """The modes of the acknowledgments that a message gets, in their order: mostly one, none, or accept and application.
+
+    HL7 2.5.1, 2.9.2 and 2.9.3: original mode where MSH-15 and MSH-16 are empty, else each as it is asked for.
+    """
+    header = message.header
+    accept, application = _asks(header.value(15), code), _asks(header.value(16), code)
+    is_original = not header.value(15) and not header.value(16)
+    if profile.wanted is Wanted.NEVER:
+        return ()
+    if profile.wanted is Wanted.ASKED and not (is_original or accept or application):
+        return ()
+    if profile.mode is AckMode.BOTH:
+        return (AckMode.ENHANCED, AckMode.ORIGINAL) if accept and application else (AckMode.AUTO,)
+    return (profile.mode,)
+
+
+def asks_for_accept(message: Message) -> bool:
+    """Whether the sender of a message that gets an answer of its own (a query) wants CA as well: MSH-15 AL or SU."""
+    return _asks(message.header.value(15), AckCode.ACCEPT)
 
 
 def error_segments(faults: Sequence[Fault], version: str) -> list[str]:
@@ -222,7 +276,11 @@ def _ack_kind(version: str) -> str:
 
 
 def _is_enhanced(header: Row, code: AckCode, mode: AckMode) -> bool:
-    if mode is not AckMode.AUTO:
+    if mode in (AckMode.ORIGINAL, AckMode.ENHANCED):
         return mode is AckMode.ENHANCED
-    wants = {"AL": True, "ER": code is not AckCode.ACCEPT, "SU": code is AckCode.ACCEPT}
-    return wants.get(header.value(15), False) and not wants.get(header.value(16), False)
+    return _asks(header.value(15), code) and not _asks(header.value(16), code)
+
+
+def _asks(word: str, code: AckCode) -> bool:
+    """Table 0155."""
+    return {"AL": True, "ER": code is not AckCode.ACCEPT, "SU": code is AckCode.ACCEPT}.get(word, False)

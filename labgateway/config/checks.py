@@ -40,6 +40,23 @@ def _absolute(value: object, info: ValidationInfo) -> Path:
     return folders.get("mappings" if info.field_name == "mapping" else "base", Path()) / value
 
 
+def _device(value: object, info: ValidationInfo) -> str:
+    if isinstance(value, str) and "://" in value:
+        if not re.fullmatch(r"rfc2217://[^\s/:@?]+:[0-9]{1,5}", value):
+            cure = (
+                'Write "rfc2217://10.20.0.40:4001"; a converter that passes bytes as they are is a line of kind "tcp".'
+            )
+            raise wrong("is no address of a converter.", cure)
+        return value
+    return str(_absolute(value, info))
+
+
+def _stop_bits(value: float) -> float:
+    if value not in (1, 1.5, 2):
+        raise wrong("is not possible.", "Write 1, 1.5 or 2.")
+    return value
+
+
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -107,6 +124,9 @@ def _one_or_more(value: object) -> object:
 
 File = Annotated[Path, BeforeValidator(_absolute)]
 Files = tuple[File, ...]
+Device = Annotated[str, BeforeValidator(_device)]
+"""Absolute path of a serial port, or the URL of a converter."""
+StopBits = Annotated[float, Field(strict=True), AfterValidator(_stop_bits)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = tuple[Text, ...]
 YesNo = Annotated[bool, Field(strict=True)]

@@ -242,13 +242,13 @@ def _meet(host: str, other: str) -> bool:
 
 def _places_read_twice(reading: _Reading, instruments: Mapping[str, s.Instrument]) -> None:
     """A serial port or a folder that two instruments would read: each would miss what the other took."""
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     for name, instrument in instruments.items():
         match instrument.line:
             case s.SerialLine(device=place):
                 key = "device"
-            case s.FolderLine(path=place):
-                key = "path"
+            case s.FolderLine(path=path):
+                key, place = "path", str(path)
             case _:
                 continue
         if place in seen:

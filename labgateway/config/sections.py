@@ -19,6 +19,7 @@ from labgateway.config.checks import (
     Address,
     Connections,
     Database,
+    Device,
     File,
     Files,
     Host,
@@ -30,6 +31,7 @@ from labgateway.config.checks import (
     Regex,
     RemotePort,
     Seconds,
+    StopBits,
     Text,
     Texts,
     TimeZone,
@@ -38,7 +40,7 @@ from labgateway.config.checks import (
 from labgateway.config.destinations import DestinationSection
 from labgateway.errors import Complaint, ComplaintsError
 
-SUPPORTED_LINES = frozenset({"tcp-listen", "tcp"})
+SUPPORTED_LINES = frozenset({"tcp-listen", "tcp", "serial"})
 """Kinds of line that this version runs; the others are read and checked, and complained about."""
 SUPPORTED_ORDERS = frozenset({"mllp-listen"})
 
@@ -108,14 +110,15 @@ class TcpLine:
 
 @dataclass(frozen=True, slots=True, config=ONLY)
 class SerialLine:
-    """A serial port; None: as the driver says."""
+    """A serial port, or one behind a network converter (RFC 2217); None: as the driver says."""
 
-    device: File
+    device: Device
     kind: Literal["serial"] = "serial"
     baud: Annotated[int, Field(strict=True, ge=50, le=4_000_000)] | None = None
-    bits: Literal[7, 8] | None = None
-    parity: Literal["none", "even", "odd"] | None = None
-    stop: Literal[1, 2] | None = None
+    bits: Literal[5, 6, 7, 8] | None = None
+    parity: Literal["none", "even", "odd", "mark", "space"] | None = None
+    stop: StopBits | None = None
+    flow: Literal["none", "rts/cts", "dsr/dtr", "xon/xoff"] | None = None
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from labgateway.config import (
     Instrument,
     LineSection,
     MllpDestination,
+    SerialLine,
     TcpLine,
     TcpListenLine,
 )
@@ -25,8 +25,8 @@ from labgateway.delivery.oru import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
-from labgateway.instruments.driver import Library
-from labgateway.instruments.spec import Driver
+from labgateway.instruments.driver import Library, line_of
+from labgateway.instruments.spec import Driver, LineSettings
 from labgateway.line.line import Protocol
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
@@ -35,6 +35,7 @@ from labgateway.matching.attribute import Policy
 from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.transports.channel import OpenSession, Say, Transport
+from labgateway.transports.serial import SerialPort
 from labgateway.transports.tcp import Admission, TcpConnect, TcpListen
 
 
@@ -140,42 +141,37 @@ def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"
     return "asked"
 
 
-def protocol(instrument: InstrumentRules, name: str, folders: list[Path]) -> Protocol:
-    """What a line speaks. Of a broken driver what its file says, so that its messages are kept until it is mended.
+def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[Protocol, LineSettings]:
+    """What a line speaks and how it is set. Of a broken driver what its file says, so that its messages are kept until
+    it is mended.
 
     Raises LabgatewayError for a protocol that no line of this version speaks: with the wrong machine it would
     acknowledge what it does not understand.
     """
+    found, settings = "astm", LineSettings()
     if isinstance(instrument.driver, Driver):
-        match instrument.driver.protocol:
-            case "hl7":
-                return "hl7"
-            case "astm":
-                return "astm"
-            case other:
-                raise LabgatewayError(
-                    f"driver {name} speaks {other}, which no line of this version speaks yet; take this instrument out of "
-                    "config.toml, and read its files with labgateway decode"
-                )
-    for folder in folders:
-        try:
-            text = (folder / name / "driver.toml").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        return "hl7" if _protocol_in(text) == "hl7" else "astm"
-    return "astm"
+        found, settings = instrument.driver.protocol, instrument.driver.line
+    else:
+        for folder in folders:
+            said, settings = line_of(folder / name)
+            if said:
+                found = said
+                break
+    match found:
+        case "hl7":
+            return "hl7", settings
+        case "astm":
+            return "astm", settings
+        case other:
+            raise LabgatewayError(
+                f"driver {name} speaks {other}, which no line of this version speaks yet; take this instrument out of "
+                "config.toml, and read its files with labgateway decode"
+            )
 
 
-def _protocol_in(text: str) -> str:
-    try:
-        data: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        found = re.search(r'(?m)^\s*protocol\s*=\s*["\'](\w+)["\']', text)
-        return found[1] if found else ""
-    return str(data.get("protocol", ""))
-
-
-def transport(section: LineSection, admission: Admission, say: Say) -> Callable[[OpenSession], Transport]:
+def transport(
+    section: LineSection, settings: LineSettings, admission: Admission, say: Say
+) -> Callable[[OpenSession], Transport]:
     """Make the transport of a line section. Raises LabgatewayError for a kind that this version does not run."""
     match section:
         case TcpListenLine():
@@ -185,6 +181,18 @@ def transport(section: LineSection, admission: Admission, say: Say) -> Callable[
             )  # fmt: skip
         case TcpLine():
             return lambda open_session: TcpConnect(section.host, section.port, open_session, say=say)
+        case SerialLine():
+            usual = settings.serial
+            return lambda open_session: SerialPort(
+                section.device,
+                open_session,
+                baud=section.baud or usual.baud,
+                bits=section.bits or usual.bits,
+                parity=section.parity or usual.parity,
+                stop=section.stop or usual.stop,
+                flow=section.flow or usual.flow,
+                say=say,
+            )
         case _:
             raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
 

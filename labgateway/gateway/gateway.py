@@ -300,11 +300,12 @@ class Gateway:
         section = self.config.instruments[name]
         instrument = self.rules.instruments[name]
         try:
+            protocol, settings = build.spoken(instrument, section.driver, self._driver_folders())
             line = Line(
                 name,
-                build.protocol(instrument, section.driver, self._driver_folders()),
+                protocol,
                 self._keeper(name),
-                connect=build.transport(section.line, self._admission, self._say),
+                connect=build.transport(section.line, settings, self._admission, self._say),
                 wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
                 control_id=new_id,
                 say=self._say,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.instruments import quirks, text
@@ -33,7 +33,9 @@ from labgateway.instruments.spec import (
     WHERE,
     WHERE_REQUIRED,
     Driver,
+    Flow,
     LineSettings,
+    Parity,
     Query,
     Recognise,
     RowRule,
@@ -66,6 +68,25 @@ def load(folder: Path, *, name: str | None = None) -> Driver:
     if complaints.found:
         raise ComplaintsError(sorted(complaints.found, key=lambda c: c.line or 0))
     return driver
+
+
+def line_of(folder: Path) -> tuple[str, LineSettings]:
+    """The protocol and the line of a folder's driver, as far as a broken file can still be read.
+
+    So that the messages of its instrument are received, and wait until it is mended. The protocol is "" where
+    the file does not say one; what it does not say of the line, or says wrong, is the default. Never raises.
+    """
+    try:
+        data, lines = read_toml(folder / FILE)
+    except ComplaintsError:
+        try:
+            found = re.search(r'(?m)^\s*protocol\s*=\s*["\'](\w+)["\']', (folder / FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            found = None
+        return (found[1] if found and found[1] in PROTOCOLS else ""), LineSettings()
+    top = Table(data, (), Complaints(FILE, lines))
+    protocol = top.text("protocol")
+    return protocol if protocol in PROTOCOLS else "", _line(top.table("line"))
 
 
 class Library:
@@ -301,8 +322,9 @@ def _line(table: Table) -> LineSettings:
     settings = Serial(
         baud=int(serial.number("baud", 9600)),
         bits=int(serial.number("bits", 8, (5, 6, 7, 8))),
-        parity=serial.choice("parity", ("none", "even", "odd", "mark", "space"), "none"),
+        parity=serial.choice("parity", get_args(Parity), "none"),
         stop=serial.number("stop", 1, (1, 1.5, 2)),
+        flow=serial.choice("flow", get_args(Flow), "none"),
     )
     serial.done()
     encoding = table.text("encoding") or None

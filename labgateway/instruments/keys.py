@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from labgateway.errors import Complaint
 from labgateway.toml_lines import KeyPath, line_of
 
 _MISSING = object()
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(slots=True)
@@ -86,15 +87,16 @@ class Table:
             return ()
         return tuple(str(item) for item in items)
 
-    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+    def choice(self, key: str, choices: tuple[Word, ...], default: Word) -> Word:
         """One of a closed set of words."""
         found = self._take(key)
         if found is _MISSING:
             return default
-        if found not in choices:
-            self.wrong(key, f"{_shown(found)} is not known here.", f"Use one of: {', '.join(choices)}.")
-            return default
-        return str(found)
+        for word in choices:
+            if found == word:
+                return word
+        self.wrong(key, f"{_shown(found)} is not known here.", f"Use one of: {', '.join(choices)}.")
+        return default
 
     def number(self, key: str, default: int | float, choices: tuple[int | float, ...] = ()) -> int | float:
         """A number, one of choices when there are any."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from labgateway.instruments.layout import Layout
 from labgateway.instruments.order_form import OrderForm
@@ -24,6 +25,9 @@ STATUSES = ("simulated", "capture", "field")
 KINDS = ("tcp", "tcp-listen", "serial", "folder")
 ROW_KINDS = ("result", "ignore", "comment", "attachment")
 
+Parity = Literal["none", "even", "odd", "mark", "space"]
+Flow = Literal["none", "rts/cts", "dsr/dtr", "xon/xoff"]
+
 WHERE_REQUIRED = ("specimen", "code", "value")
 WHERE = (
     *WHERE_REQUIRED,
@@ -39,8 +43,9 @@ class Serial:
 
     baud: int = 9600
     bits: int = 8
-    parity: str = "none"
+    parity: Parity = "none"
     stop: float = 1
+    flow: Flow = "none"
 
 
 @dataclass(frozen=True, slots=True)

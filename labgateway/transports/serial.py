@@ -18,12 +18,15 @@ import importlib
 import os
 import queue
 import random as random_module
+import socket
 import termios
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
 from labgateway.transports.channel import OpenSession, Say, Session, Sparing, backoff_s, quiet
+from labgateway.transports.connection import tune, words
+from labgateway.transports.threads import in_thread
 
 Parity = Literal["none", "even", "odd", "mark", "space"]
 Flow = Literal["none", "rts/cts", "dsr/dtr", "xon/xoff"]
@@ -107,13 +110,8 @@ class SerialPort:
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
-            opening = loop.run_in_executor(None, self._open)
             try:
-                port = await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                # The thread cannot be stopped; what it opens is closed again.
-                opening.add_done_callback(_close_late)
-                raise
+                port = await in_thread(self._open, too_late=lambda port: port.close())
             except (OSError, ValueError, termios.error) as error:
                 self._trouble = f"cannot open {self.device}: {_words(error)}"
                 self._sparing("line.cannot_open", device=self.device, error=_words(error))
@@ -133,7 +131,10 @@ class SerialPort:
         """Open and set the port. In a thread: a modem line or a converter may take seconds."""
         serial: Any = importlib.import_module("serial")
         if "://" in self.device:
-            return serial.serial_for_url(self.device, timeout=THREAD_READ_S, **self._settings)
+            port = serial.serial_for_url(self.device, timeout=THREAD_READ_S, **self._settings)
+            if isinstance(sock := getattr(port, "_socket", None), socket.socket):
+                tune(sock)
+            return port
         port = serial.Serial(self.device, timeout=0, write_timeout=0, exclusive=True, **self._settings)
         # With VMIN 1 a read without data is EAGAIN, so that an empty read can only mean an unplugged port.
         attributes = termios.tcgetattr(port.fd)
@@ -361,13 +362,11 @@ class _Threaded(_Line):
         self._to_write.put(None)
 
 
-def _close_late(opening: asyncio.Future[Any]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
 def _words(error: BaseException) -> str:
     """Why a port cannot be opened or used, in plain words with the cure where there is one."""
+    below = error.__context__
+    if isinstance(below, OSError) and getattr(error, "errno", None) is None and not below.filename:
+        return words(below)  # pyserial wraps what its socket says
     code = getattr(error, "errno", None)
     if code is None and error.args and isinstance(error.args[0], int):
         code = error.args[0]

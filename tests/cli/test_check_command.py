@@ -168,4 +168,4 @@ def test_sample_site(capsys: pytest.CaptureFixture[str]) -> None:
     """The sample config of the repository, with the sample mappings and the shipped drivers, is good."""
     code, out = check(capsys, "--config", str(Path(__file__).parents[2] / "config.toml"))
     assert code == 0, out
-    assert "3 instruments, 1 source of orders, 1 destination: good" in out
+    assert "4 instruments, 1 source of orders, 1 destination: good" in out

@@ -266,7 +266,6 @@ def test_console_and_instrument_on_one_port() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        (SMALL.replace('kind = "tcp-listen", port = 5101', 'kind = "serial", device = "/dev/ttyUSB0"'), "serial"),
         (SMALL.replace('kind = "tcp-listen", port = 5101', 'kind = "folder", path = "in"'), "folder"),
         ('[orders.x]\nkind = "folder"\npath = "in"', "folder"),
         ('[orders.x]\nkind = "fhir-listen"\nport = 1', "fhir-listen"),
@@ -285,6 +284,40 @@ def test_kinds_that_cannot_run_yet(text: str, kind: str) -> None:
     assert found.key.endswith(".kind")
     assert f"`{kind}`" in found.what
     assert "cannot run it" in found.what
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "words"),
+    [
+        ('kind = "serial"', "device", "is missing"),
+        ('kind = "serial", device = "rfc2217://h"', "device", "no address of a converter"),
+        ('kind = "serial", device = "socket://h:1"', "device", "no address of a converter"),
+        ('kind = "serial", device = "/dev/ttyUSB0", stop = 3', "stop", "not possible"),
+        ('kind = "serial", device = "/dev/ttyUSB0", parity = "E"', "parity", "none of the words"),
+        ('kind = "serial", device = "/dev/ttyUSB0", baud = "9600"', "baud", "whole number"),
+        ('kind = "serial", device = "/dev/ttyUSB0", flow = "hard"', "flow", "none of the words"),
+    ],
+)
+def test_serial_lines_that_are_wrong(line: str, key: str, words: str) -> None:
+    """A wrong setting is named with its key."""
+    found = only(SMALL.replace('kind = "tcp-listen", port = 5101', line))
+    assert found.key.endswith(f"line.{key}")
+    assert words in found.what
+
+
+def test_serial_lines_that_are_right() -> None:
+    """A path counts from the config file's folder; a converter's address stays; what is not set is the driver's."""
+    more = SMALL.replace(
+        'kind = "tcp-listen", port = 5101',
+        'kind = "serial", device = "tty/x", baud = 4800, stop = 1.5, flow = "rts/cts"',
+    )
+    line = read(more).instruments["xn1"].line
+    assert isinstance(line, c.SerialLine)
+    assert line.device.startswith("/") and line.device.endswith("/tty/x")
+    assert (line.baud, line.bits, line.parity, line.stop, line.flow) == (4800, None, None, 1.5, "rts/cts")
+    line = read(more.replace("tty/x", "rfc2217://10.20.0.40:4001")).instruments["xn1"].line
+    assert isinstance(line, c.SerialLine)
+    assert line.device == "rfc2217://10.20.0.40:4001"
 
 
 def test_every_supported_kind_is_read() -> None:
@@ -359,7 +392,7 @@ def test_password_of_the_store(tmp_path: Path) -> None:
 def test_sample_loads() -> None:
     """The sample at the root of the repository is good as it stands."""
     config = load(ROOT / "config.toml")
-    assert list(config.instruments) == ["xn1", "c311", "bc1"]
+    assert list(config.instruments) == ["xn1", "c311", "bc1", "xp1"]
 
 
 def test_sample_shows_the_true_defaults() -> None:
@@ -389,5 +422,5 @@ def test_sample_of_other_kinds() -> None:
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
     last = text[text.index("# --- kinds that this version knows") :]
     found = complaints(re.sub(r"^#   ", "", last, flags=re.MULTILINE))
-    assert len(found) == 11
+    assert len(found) == last.count("#   [")
     assert all("cannot run it" in complaint.what for complaint in found), "\n".join(map(str, found))

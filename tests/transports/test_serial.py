@@ -282,13 +282,24 @@ async def test_converters(scheme: str) -> None:
     await until(lambda: house.sessions, 15)
     house.sessions[0].channel.send(b"hello")
     await until(lambda: house.sessions[0].data == b"hello")
-    if scheme == "socket":
-        connections[0].shutdown(socket.SHUT_RDWR)
-        await until(lambda: len(house.sessions) == 2)
-        assert len(house.sessions[0].gone) == 1
+    connections[0].shutdown(socket.SHUT_RDWR)
+    await until(lambda: house.sessions[0].gone, 2)
+    await until(lambda: len(house.sessions) == 2, 15)
+    house.sessions[1].channel.send(b"again")
+    await until(lambda: house.sessions[1].data == b"again")
     await port.stop()
     server.close()
     assert all(len(session.gone) == 1 for session in house.sessions)
+
+
+async def test_a_converter_that_is_not_there_is_said_in_plain_words() -> None:
+    """Nothing listens at the converter's address: the status says so, and stop does not wait for it."""
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        address = reserved.getsockname()[1]
+    port = SerialPort(f"rfc2217://127.0.0.1:{address}", House().open)
+    await port.start()
+    await until(lambda: "nothing listens there" in port.trouble)
+    await port.stop()
 
 
 class Quiet(Echo):

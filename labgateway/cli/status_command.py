@@ -94,6 +94,9 @@ def _show(found: dict[str, Any]) -> None:
                 str(owed.get("parked", 0)), way["why"],
             )  # fmt: skip
         screen.print(ways)
+        for name, way in found["destinations"].items():
+            for words in way.get("warnings", []):
+                screen.print(f"[bold yellow]{name}[/]: {escape(words)}")
     for title, counts in (
         ("messages", found["messages"]),
         ("results", found["observations"]),

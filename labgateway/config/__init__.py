@@ -19,6 +19,7 @@ from labgateway.config.destinations import (
     MqttDestination,
     NatsDestination,
     SqlDestination,
+    TlsKeys,
 )
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
@@ -72,6 +73,7 @@ __all__ = [
     "Store",
     "TcpLine",
     "TcpListenLine",
+    "TlsKeys",
     "diff",
     "find",
     "load",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from labgateway.config.checks import (
@@ -24,10 +24,37 @@ from labgateway.config.checks import (
     Texts,
     WebAddress,
     YesNo,
+    wrong,
 )
 
 SUPPORTED = frozenset({"mllp"})
 """Kinds that this version runs; the others are read and checked, and complained about."""
+
+
+def _one_trust(value: TlsKeys) -> TlsKeys:
+    if value.ca_file and value.pinned_file:
+        raise wrong("names both ca_file and pinned_file.", "Keep one: an authority, or the very certificate.")
+    if value.key_file and not value.certificate_file:
+        raise wrong("names a key without its certificate.", "Write certificate_file too.")
+    return value
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class TlsKeys:
+    """Encrypted, TLS 1.2 or newer. Empty: the authorities of this machine are believed.
+
+    ca_file: only these authorities. pinned_file: only this very certificate, whatever its name. certificate_file,
+    key_file: who we are, for servers that ask. name: that the certificate must bear, default host.
+    """
+
+    ca_file: File | None = None
+    pinned_file: File | None = None
+    certificate_file: File | None = None
+    key_file: File | None = None
+    name: Host | None = None
+
+
+Encrypted = Annotated[TlsKeys, AfterValidator(_one_trust)]
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
@@ -64,30 +91,54 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class MllpDestination(Destination):
-    """Kind "mllp": HL7 v2, ORU^R01. version: MSH-12."""
+    """Kind "mllp": HL7 v2, ORU^R01. version: MSH-12.
+
+    acknowledge: "original": one answer; "accept": enhanced mode, the receipt (CA) settles; "application": enhanced
+    mode, the AA that follows the receipt settles. mllp: "2": with commit blocks. structured: SN for <5 or 1:128.
+    attachments: images go too. receiving_*: MSH-5 and MSH-6.
+    """
 
     host: Host
     port: RemotePort
     kind: Literal["mllp"] = "mllp"
     version: Literal["2.3", "2.3.1", "2.4", "2.5", "2.5.1"] = "2.5.1"
+    acknowledge: Literal["original", "accept", "application"] = "original"
+    mllp: Literal["1", "2"] = "1"
+    structured: YesNo = False
+    attachments: YesNo = False
+    receiving_application: Annotated[str, Field(max_length=180)] = ""
+    receiving_facility: Annotated[str, Field(max_length=180)] = ""
+    tls: Encrypted | None = None
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
-class FhirDestination(Destination):
+class WebDestination(Destination):
+    """What kinds that speak HTTP have in common. url: https, or http to a host of the hospital's own network.
+
+    token_file: sent as a bearer token. user, password_file: basic authentication.
+    """
+
+    url: WebAddress
+    token_file: File | None = None
+    user: str = ""
+    password_file: File | None = None
+    tls: Encrypted | None = None
+
+
+@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
+class FhirDestination(WebDestination):
     """Kind "fhir". url: the base of the server."""
 
-    url: WebAddress
     kind: Literal["fhir"] = "fhir"
-    token_file: File | None = None
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
-class HttpDestination(Destination):
-    """Kind "http": each report is posted to url."""
+class HttpDestination(WebDestination):
+    """Kind "http": each report is posted to url as JSON. template_file: its form, JSON; None: the built-in one."""
 
-    url: WebAddress
     kind: Literal["http"] = "http"
-    token_file: File | None = None
+    template_file: File | None = None
+    method: Literal["POST", "PUT"] = "POST"
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)

@@ -9,6 +9,10 @@ late answer can never be booked for another message. An answer to a message that
 already answered (receivers that repeat themselves) says nothing: it is passed over, and the right one must
 follow within ``REPEAT_S``.
 
+With ``by_application`` (enhanced mode, MSH-16 AL) CA is only a receipt: the delivery is settled by the AA that
+must follow on this connection within ``answer_s``. With ``release2`` every block is answered by a commit block,
+``VT 06 FS CR`` or ``VT 15 FS CR`` (MLLP release 2), ours and theirs; 06 alone settles nothing.
+
 Not here: when to try again, what a refusal means for the lane (``sender``), what stands in the message.
 """
 
@@ -18,9 +22,11 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 
 from labgateway.delivery.answers import NoAnswer, Park, Retry, Settled, classify, read_answer
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.errors import LabgatewayError
 from labgateway.protocols.mllp import Block, Reader, Rules, wrap
 from labgateway.transports.connection import words
 
@@ -29,6 +35,7 @@ CONNECT_S = 10.0
 ANSWER_BYTES = 1024 * 1024
 REPEAT_S = 0.5
 _REMEMBERED = 256  # answered messages that a connection remembers, to know a repeated answer
+_COMMITTED, _NOT_COMMITTED = b"\x06", b"\x15"  # MLLP release 2
 _BROKEN_OFF_S = 5.0  # silence inside an answer
 
 
@@ -36,8 +43,9 @@ class MllpDestination:
     """An EMR's MLLP port. ``send`` never raises for what the EMR or the network does.
 
     connections: how many messages may be under way at once, each on a connection of its own.
-    answer_s: how long an answer is awaited. tls: a client context; the server is verified before a byte of a
-    message is sent. tls_name: the name its certificate must bear, default host.
+    answer_s: how long an answer is awaited. tls: gives a client context or raises LabgatewayError; asked for each
+    new connection, so a renewed certificate counts from then on. The server is verified before a byte of a message
+    is sent. tls_name: the name its certificate must bear, default host.
     """
 
     def __init__(
@@ -49,8 +57,10 @@ class MllpDestination:
         answer_s: float = ANSWER_S,
         connect_s: float = CONNECT_S,
         answer_bytes: int = ANSWER_BYTES,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         tls_name: str | None = None,
+        by_application: bool = False,
+        release2: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -60,6 +70,8 @@ class MllpDestination:
         self._answer_bytes = answer_bytes
         self._tls = tls
         self._tls_name = tls_name
+        self._by_application = by_application
+        self._release2 = release2
         self._slots = asyncio.Semaphore(self._connections)
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
@@ -109,28 +121,33 @@ class MllpDestination:
     async def _dial(self) -> _Connection | Unreachable:
         loop = asyncio.get_running_loop()
         try:
+            context = self._tls() if self._tls else None
             async with asyncio.timeout(self._connect_s):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._answer_bytes),
+                    lambda: _Connection(self._answer_bytes, self._by_application, self._release2),
                     self._host,
                     self._port,
-                    ssl=self._tls,
+                    ssl=context,
                     server_hostname=(self._tls_name or self._host) if self._tls else None,
                 )
         except TimeoutError:
             return Unreachable(f"no connection within {self._connect_s:g} s")
         except OSError as error:
             return Unreachable(words(error))
+        except LabgatewayError as error:
+            return Unreachable(str(error))
         return connection
 
 
 class _Connection(asyncio.Protocol):
     """One TCP connection to the EMR."""
 
-    def __init__(self, answer_bytes: int) -> None:
+    def __init__(self, answer_bytes: int, by_application: bool, release2: bool) -> None:
         self.closed = False
         self.closed_unheard = False  # closed by the other side after our message, without a byte of answer
         self._answer_bytes = answer_bytes
+        self._by_application = by_application
+        self._release2 = release2
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = Reader(Rules(max_bytes=answer_bytes, block_idle_s=_BROKEN_OFF_S))
@@ -217,6 +234,14 @@ class _Connection(asyncio.Protocol):
             self._take()
 
     def _block(self, data: bytes) -> None:
+        if self._release2:
+            if data == _COMMITTED:
+                return
+            if data == _NOT_COMMITTED:
+                self._fail("the other side could not keep the message (MLLP commit block 15)")
+                return
+            if self._transport is not None:
+                self._transport.write(wrap(_COMMITTED))
         answer = read_answer(data)
         repeated = answer is not None and answer.control_id in self._answered
         if self._waiting is None or self._waiting.done():
@@ -224,6 +249,8 @@ class _Connection(asyncio.Protocol):
                 self.abort()  # an answer that nobody asked for: what comes next could not be trusted
             return
         match classify(answer, self._control_id):
+            case Settled() if self._by_application and answer is not None and answer.code == "CA":
+                pass  # kept, not yet taken: the application answers next
             case Settled(said):
                 self._settle(Accepted(said))
             case Park(said):

@@ -1,4 +1,4 @@
-r"""A report as an HL7 v2.5.1 message, ORU^R01^ORU_R01. Pure: the same report gives the same bytes.
+r"""A report as an HL7 message, ORU^R01, v2.5.1 or older. Pure: the same report gives the same bytes.
 
     MSH
     PID
@@ -27,6 +27,10 @@ Choices where HL7 leaves room:
 - OBX-21 is pre-adopted from v2.6, as IHE LAW does; v2.5.1 reserves it.
 - Required fields without content: PID-3 ``^^^^U`` and PID-5 ``^^^^^^U`` (unspecified, tables 0203 and 0200),
   SPM-4 ``U^Unknown^HL70353``, PV1-2 ``U``; never ``""``, which would tell the EMR to delete what it has.
+- Versions before 2.5.1 get what they know (``FORMS``). Without OBX-21 our id of the observation does not travel.
+  Before 2.5 there is no SPM: OBR-15 says what the specimen is, OBR-20 (the filler's own field) its id. Before 2.4
+  no OBX-18 and 19, and OBX-2 and OBX-4 are required (ST beside an empty OBX-5; 1). 2.3 has two components in MSH-9,
+  no W in table 0085 (D takes its place), and wants ORC-7 and OBR-27 (the priority of the order).
 - Without an order (sites without orders, tests that nobody ordered) there is one group an instrument: OBR-3
   is the specimen under our name, OBR-4 the instrument.
 """
@@ -43,7 +47,8 @@ from itertools import count
 from zoneinfo import ZoneInfo
 
 from labgateway.delivery.facts import TS, letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
-from labgateway.model import Attachment, Observation, Order, Report, ResultLetter, Settings
+from labgateway.delivery.oru_forms import AS_USUAL, FORMS, Form, OruOptions
+from labgateway.model import Attachment, Observation, Order, Priority, Report, ResultLetter, Settings
 from labgateway.protocols.hl7 import escape, segment
 
 _SPECIAL = re.compile(r"[|^~\\&\x00-\x1f\x7f]")
@@ -58,31 +63,13 @@ _ED_TYPES = {"application": "AP", "audio": "AU", "image": "IM", "text": "TEXT", 
 
 
 @dataclass(frozen=True, slots=True)
-class OruOptions:
-    """What one destination wants otherwise.
-
-    status: ``as_sent``, or ``P``: everything that carries a value leaves as preliminary (X, D and W stay).
-    structured: SN for ``<5``, ``>=10``, ``1:128``. attachments: send them as OBX of type ED.
-    receiving_application, receiving_facility: MSH-5 and MSH-6.
-    """
-
-    status: str = "as_sent"
-    structured: bool = False
-    attachments: bool = False
-    receiving_application: str = ""
-    receiving_facility: str = ""
-
-
-AS_USUAL = OruOptions()
-
-
-@dataclass(frozen=True, slots=True)
 class _Sheet:
     """What every segment of one message needs. name: MSH-3, escaped. local: a moment as text, None as nothing."""
 
     report: Report
     name: str
     options: OruOptions
+    form: Form
     local: Callable[[datetime | None], str]
 
 
@@ -94,7 +81,8 @@ def render(report: Report, settings: Settings, control_id: str, options: OruOpti
     such a report must not exist.
     """
     one_patient(report)
-    sheet = _Sheet(report, _text(settings.name), options, _clock(settings.timezone))
+    form = FORMS[options.version]
+    sheet = _Sheet(report, _text(settings.name), options, form, _clock(settings.timezone))
     released = sheet.local(report.released_at)
     lines = [
         segment(
@@ -106,11 +94,15 @@ def render(report: Report, settings: Settings, control_id: str, options: OruOpti
             _text(options.receiving_facility),
             released,
             None,
-            "ORU^R01^ORU_R01",
+            form.message,
             _text(control_id),
             "P",
-            "2.5.1",
-            *(None,) * 5,
+            options.version,
+            None,
+            None,
+            options.accept,
+            options.application,
+            None,
             "UNICODE UTF-8",
         ),
         _pid(report),
@@ -191,7 +183,7 @@ def _group(number: int, group: list[Observation], sheet: _Sheet) -> Iterator[str
     """ORC OBR {OBX {NTE}} SPM of the observations that answer one order."""
     order = group[0].order
     specimen = _text(sheet.report.specimen)
-    letters = [letter_of(o, sheet.options.status) for o in group]
+    letters = [_letter(o, sheet) for o in group]
     if order:
         placer, filler = order.placer, order.filler
         service = order.service or _text(order.code)
@@ -204,7 +196,8 @@ def _group(number: int, group: list[Observation], sheet: _Sheet) -> Iterator[str
         kind = collected = ""
     if not kind:
         kind = next((_text(o.result.specimen_type) for o in group if o.result.specimen_type), _UNKNOWN_TYPE)
-    yield segment("ORC", "RE", placer, filler)
+    timing = f"^^^^^{order.priority if order else Priority.ROUTINE}" if sheet.form.timing else None
+    yield segment("ORC", "RE", placer, filler, *(None,) * 3, timing)
     yield segment(
         "OBR",
         str(number),
@@ -214,11 +207,17 @@ def _group(number: int, group: list[Observation], sheet: _Sheet) -> Iterator[str
         None,
         None,
         collected,
-        *(None,) * 14,
+        *(None,) * 7,
+        None if sheet.form.spm else _as_source(order, kind),
+        *(None,) * 4,
+        None if sheet.form.spm else specimen,
+        None,
         sheet.local(sheet.report.released_at),
         None,
         None,
         _group_status(letters),
+        None,
+        timing,
     )
     numbers = count(1)
     sent: set[Attachment] = set()
@@ -230,13 +229,26 @@ def _group(number: int, group: list[Observation], sheet: _Sheet) -> Iterator[str
                 if attachment not in sent:
                     sent.add(attachment)
                     yield _attached(str(next(numbers)), o, letter, nth, sheet)
-    yield segment("SPM", "1", specimen, None, kind)
+    if sheet.form.spm:
+        yield segment("SPM", "1", specimen, None, kind)
+
+
+def _letter(o: Observation, sheet: _Sheet) -> ResultLetter:
+    letter = letter_of(o, sheet.options.status)
+    return ResultLetter.DELETED if letter is ResultLetter.WRONG and not sheet.form.wrong else letter
 
 
 def _specimen_type(order: Order) -> str:
     """SPM-4. OBR-15 holds the same code as subcomponents of its first component (SPS, 2.A.71)."""
     first = order.specimen_type.split("^", 1)[0]
     return first.replace("&", "^") if "&" in first else order.specimen_type
+
+
+def _as_source(order: Order | None, kind: str) -> str:
+    """OBR-15 of versions without SPM: as ordered when it came so, else the code as its first component."""
+    if order and "&" in order.specimen_type.split("^", 1)[0]:
+        return order.specimen_type
+    return kind.replace("^", "&")
 
 
 def _group_status(letters: list[ResultLetter]) -> str:
@@ -275,11 +287,22 @@ def _obx(number: str, o: Observation, letter: ResultLetter, run: str, sheet: _Sh
     measured = sheet.local(o.measured_at)
     old_range = None if range_is_of_old_unit(o) else result.range
     flags = "~".join([_text(flag) for flag in result.flags]) if result.flags else ""
+    if not sheet.form.bare_obx:
+        kind, run = kind or "ST", run or "1"
     # Every part is escaped; written out because this line is most of what a report costs.
-    return (
+    line = (
         f"OBX|{number}|{kind}|{what}|{run}|{value}|{unit}|{_text(old_range)}|{flags}|||{letter.value}|||{measured}"
-        f"||{_text(result.operator)}||{_equipment(o.instrument, o.model, result.serial)}|{measured}||{_text(o.id)}"
-    ).rstrip("|") + "\r"
+        f"||{_text(result.operator)}"
+    )
+    return (line + _tail(o, measured, _text(o.id), sheet.form)).rstrip("|") + "\r"
+
+
+def _tail(o: Observation, measured: str, number: str, form: Form) -> str:
+    """OBX-17 to OBX-21, as far as the version has them."""
+    if form.obx < 18:
+        return ""
+    tail = f"||{_equipment(o.instrument, o.model, o.result.serial)}|{measured}"
+    return tail if form.obx < 21 else f"{tail}||{number}"
 
 
 # A laboratory has a few thousand of each of these; the rest of an OBX differs every time.
@@ -337,23 +360,8 @@ def _attached(number: str, o: Observation, letter: ResultLetter, nth: int, sheet
     encoding = "Base64" if _BASE64.fullmatch(attachment.text) else "A"
     data = "".join(attachment.text.split()) if encoding == "Base64" else _text(attachment.text)
     measured = sheet.local(o.measured_at)
-    return segment(
-        "OBX",
-        number,
-        "ED",
-        f"{_text(attachment.code)}^^L",
-        None,
-        f"^{_ED_TYPES.get(top, 'AP')}^{_text(sub)}^{encoding}^{data}",
-        *(None,) * 5,
-        "P" if letter is ResultLetter.PRELIMINARY else "F",
-        None,
-        None,
-        measured,
-        None,
-        None,
-        None,
-        _equipment(o.instrument, o.model, o.result.serial),
-        measured,
-        None,
-        f"{_text(o.id)}.{nth}",
-    )
+    what = f"{_text(attachment.code)}^^L|{'' if sheet.form.bare_obx else nth}"
+    value = f"^{_ED_TYPES.get(top, 'AP')}^{_text(sub)}^{encoding}^{data}"
+    status = "P" if letter is ResultLetter.PRELIMINARY else "F"
+    tail = _tail(o, measured, f"{_text(o.id)}.{nth}", sheet.form)
+    return f"OBX|{number}|ED|{what}|{value}||||||{status}|||{measured}||{tail}".rstrip("|") + "\r"

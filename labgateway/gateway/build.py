@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,11 @@ from labgateway.config import (
     SerialLine,
     TcpLine,
     TcpListenLine,
+    TlsKeys,
 )
 from labgateway.delivery import oru
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
-from labgateway.delivery.oru import OruOptions
+from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
@@ -34,9 +36,11 @@ from labgateway.mapping.table import settle
 from labgateway.matching.attribute import Policy
 from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
+from labgateway.transports import tls
 from labgateway.transports.channel import OpenSession, Say, Transport
 from labgateway.transports.serial import SerialPort
 from labgateway.transports.tcp import Admission, TcpConnect, TcpListen
+from labgateway.transports.tls import TlsFiles
 
 
 def shipped(name: str) -> Path:
@@ -116,10 +120,26 @@ def _renderer(config: Config, section: DestinationSection) -> Callable[[Report, 
     settings = Settings(config.gateway.name, config.gateway.facility, config.gateway.timezone)
     match section:
         case MllpDestination():
-            options = OruOptions(status=section.status)
+            options = _oru_options(section)
             return lambda report, control_id: oru.render(report, settings, control_id, options)
         case _:
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+
+
+def _oru_options(section: MllpDestination) -> OruOptions:
+    accept, application = {"original": ("", ""), "accept": ("AL", "NE"), "application": ("AL", "AL")}[
+        section.acknowledge
+    ]
+    return OruOptions(
+        status=section.status,
+        structured=section.structured,
+        attachments=section.attachments,
+        receiving_application=section.receiving_application,
+        receiving_facility=section.receiving_facility,
+        version=section.version,
+        accept=accept,
+        application=application,
+    )
 
 
 def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
@@ -197,13 +217,46 @@ def transport(
             raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
 
 
-def destination(section: DestinationSection) -> Destination:
+def destination(section: DestinationSection, say: Say) -> Destination:
     """Make the destination of a section. Raises LabgatewayError for a kind that this version does not run."""
     match section:
         case MllpDestination():
-            return MllpOut(section.host, section.port, connections=section.connections, answer_s=section.answer_s)
+            return MllpOut(
+                section.host,
+                section.port,
+                connections=section.connections,
+                answer_s=section.answer_s,
+                tls=_contexts(section, say),
+                tls_name=section.tls.name if section.tls else None,
+                by_application=section.acknowledge == "application",
+                release2=section.mllp == "2",
+            )
         case _:
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+
+
+def certificates(section: DestinationSection) -> TlsFiles | None:
+    """The files of an encrypted destination; None of one that is not."""
+    match section:
+        case MllpDestination(tls=TlsKeys() as keys):
+            return tls.client(keys.ca_file, keys.certificate_file, keys.key_file, keys.pinned_file)
+        case _:
+            return None
+
+
+def _contexts(section: DestinationSection, say: Say) -> Callable[[], ssl.SSLContext] | None:
+    """The context of now. Files that cannot be used cost their own destination only: each call then raises TlsError."""
+    files = certificates(section)
+    if files is None:
+        return None
+    made: list[tls.Tls] = []
+
+    def now() -> ssl.SSLContext:
+        if not made:
+            made.append(tls.Tls(files, say=say))
+        return made[0]()
+
+    return now
 
 
 def line_options(instrument: InstrumentRules) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
 from labgateway.gateway import build
 from labgateway.gateway.answers import Answers
+from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
@@ -98,6 +99,7 @@ class Gateway:
         self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
         self._answers = Answers(store, lambda: self.rules, self.lines, self._spawn, say, utcnow)
         self._downloads: dict[str, tuple[Downloads, asyncio.Task[None]]] = {}
+        self._certificates = Certificates(self._certificate_files, say, utcnow)
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
@@ -121,6 +123,7 @@ class Gateway:
             self._spawn(self._pump.run(), "pipeline"),
             self._spawn(self._expire(), "expire"),
             self._spawn(self._open_shut(), "open ports"),
+            self._spawn(self._certificates.run(), "certificates"),
         ]
         for name, section in self.config.orders.items():
             await self._open_door(name, section)
@@ -452,7 +455,7 @@ class Gateway:
     # --- destinations ---
 
     def _open_way(self, name: str, section: Any) -> None:
-        out = build.destination(section)
+        out = build.destination(section, self._say)
         sender = Sender(
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
             utcnow=self._utcnow, **build.pace(section),
@@ -465,12 +468,17 @@ class Gateway:
         await asyncio.gather(way.task, return_exceptions=True)
         await way.close()
 
+    def _certificate_files(self) -> dict[str, tuple[Path, ...]]:
+        found = {name: build.certificates(section) for name, section in self.config.destinations.items()}
+        return {name: files.certificates for name, files in found.items() if files is not None}
+
     # --- what people ask and do ---
 
     async def status(self) -> dict[str, Any]:
         """Everything the status page shows; no patient data."""
         now = self._utcnow()
         counts = await self.store.read(worklist.counts)
+        ending = self._certificates.words()
         alarm = now - timedelta(hours=self.config.matching.alarm_h)
         late = await self.store.read(lambda c: len(worklist.items(c, waiting_before=alarm, limit=100_000)))
         return {
@@ -497,7 +505,9 @@ class Gateway:
                 name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._shut.get(f"orders.{name}", "")}
                 for name in self.config.orders
             },
-            "destinations": {name: _health(way.sender.health()) for name, way in self._ways.items()},
+            "destinations": {
+                name: {**_health(way.sender.health()), "warnings": ending.get(name, [])} for name, way in self._ways.items()
+            },
             "to_process": len(self._pump),
             "waits_for_a_person": late,
             **counts,

@@ -1,7 +1,8 @@
 """TLS for whoever listens or calls: contexts from files, made anew when the files are renewed. Opens no connection.
 
     Tls(server(certificate, key, ca))       a listener; with ca a client certificate is asked for and checked
-    Tls(client(ca, certificate, key))       a caller; without ca the system's authorities count
+    Tls(client(ca, certificate, key))       a caller; without ca the system's authorities count; with pinned only
+                                            the very certificate in that file is believed, whatever its name
 
 TLS 1.2 and newer only. A certificate that was renewed on disk is used from the next connection on, without a
 restart; a renewed file that is broken is said, and the good one of before stays in use.
@@ -27,12 +28,19 @@ class TlsFiles:
     """What a context is made of. certificate: PEM, the own one first, then its chain. key: PEM, without a password.
 
     ca: authorities that the other side's certificate must come from; a listener asks for one exactly when ca is there.
+    pinned: of a caller, in place of ca: the other side's own certificate.
     """
 
     listens: bool
     certificate: Path | None = None
     key: Path | None = None
     ca: Path | None = None
+    pinned: Path | None = None
+
+    @property
+    def certificates(self) -> tuple[Path, ...]:
+        """The files whose certificates end one day."""
+        return tuple(path for path in (self.certificate, self.ca, self.pinned) if path is not None)
 
 
 def server(certificate: Path, key: Path, ca: Path | None = None) -> TlsFiles:
@@ -40,9 +48,11 @@ def server(certificate: Path, key: Path, ca: Path | None = None) -> TlsFiles:
     return TlsFiles(True, certificate, key, ca)
 
 
-def client(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> TlsFiles:
-    """Of a caller. The name in the peer's certificate is checked against the host that is called."""
-    return TlsFiles(False, certificate, key, ca)
+def client(
+    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, pinned: Path | None = None
+) -> TlsFiles:
+    """Of a caller. The name in the peer's certificate is checked against the host that is called, unless it is pinned."""
+    return TlsFiles(False, certificate, key, ca, pinned)
 
 
 def context(files: TlsFiles) -> ssl.SSLContext:
@@ -52,6 +62,10 @@ def context(files: TlsFiles) -> ssl.SSLContext:
     if files.ca is not None:
         _load(files.ca, "no authority's certificate (PEM)", made.load_verify_locations)
         made.verify_mode = ssl.CERT_REQUIRED
+    elif files.pinned is not None:
+        made.check_hostname = False
+        made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the pinned one needs no authority behind it
+        _load(files.pinned, "no certificate (PEM)", made.load_verify_locations)
     elif not files.listens:
         made.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if files.certificate is not None:
@@ -92,7 +106,7 @@ class Tls:
 
 def _dates(files: TlsFiles) -> tuple[object, ...]:
     found: list[object] = []
-    for path in (files.certificate, files.key, files.ca):
+    for path in (files.certificate, files.key, files.ca, files.pinned):
         try:
             seen = None if path is None else path.stat()
         except OSError:

@@ -197,7 +197,7 @@ async def test_a_host_that_swallows_packets() -> None:
     context = ssl.create_default_context()
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with destination(port, connect_s=0.05, tls=context) as there:
+        async with destination(port, connect_s=0.05, tls=lambda: context) as there:
             outcome = await there.send(body(), "LG-1")
     assert outcome == Unreachable("no connection within 0.05 s")
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labgateway.delivery.oru import AS_USUAL, OruOptions, render
+from labgateway.delivery.oru import render
+from labgateway.delivery.oru_forms import AS_USUAL, FORMS, OruOptions
 from labgateway.model import Attachment, Kind, Observation, Patient, Result, ResultLetter, Settings
 from labgateway.protocols import hl7 as own
 from tests.delivery.judges import STRUCTURE, field, parts, read_back, structure, validate
@@ -62,6 +63,43 @@ def test_every_field_of_a_full_report() -> None:
         "replaces observation 01JD-OLD",
     ]
     assert [field(spm, n) for n in (1, 2, 4)] == ["1", "A123", "BLD^Máu^HL70487"]
+
+
+@pytest.mark.parametrize("version", list(FORMS))
+def test_each_version_gets_what_it_knows(version: str) -> None:
+    """Older versions are valid too; what they lack stands where they have room for it, or is left out."""
+    ed = Attachment("IMG", "image/png", "aGVs")
+    message = render(
+        report(
+            observation("WBC", of=order(), flags=("H", "A"), operator="kimanh"),
+            observation("HGB", None, of=order(), comments=("tan máu",)),
+            observation("PLT", "<5", of=order(), letter=ResultLetter.WRONG, replaces="OLD", attachments=(ed,)),
+            observation("UGLU", "neg", of=order("U", filler="", specimen_type="UR&Urine&HL70487^x")),
+        ),
+        SETTINGS,
+        "LG-1",
+        OruOptions(version=version, structured=True, attachments=True, accept="AL", application="NE"),
+    )
+    validate(message)
+    m = read_back(message)
+    msh, obr, obx = m.segment("MSH"), m.segment("OBR"), m.segments("OBX")
+    assert [field(msh, n) for n in (12, 15, 16, 18)] == [version, "AL", "NE", "UNICODE UTF-8"]
+    assert field(msh, 9) == ("ORU^R01" if version == "2.3" else "ORU^R01^ORU_R01")
+    assert [field(o, 5) for o in obx] == ["8.13", "", "<^5", "^IM^png^Base64^aGVs", "neg"]
+    wrong = "D" if version == "2.3" else "W"
+    assert [field(o, 11) for o in obx] == ["F", "X", wrong, "F", "F"]
+    last = {"2.5.1": 21, "2.5": 19, "2.4": 19}.get(version, 17)
+    assert max(len(o) - 1 for o in obx) <= last
+    assert bool(field(obx[0], 18)) == (last > 17)
+    if version in ("2.5", "2.5.1"):
+        assert [field(spm, 2) for spm in m.segments("SPM")] == ["A123", "A123"]
+        assert [field(obr, 15), field(obr, 20)] == ["", ""]
+    else:
+        assert "SPM" not in structure(message)
+        assert [[field(o, n) for n in (15, 20)] for o in m.segments("OBR")] == [
+            ["BLD&Máu&HL70487", "A123"],
+            ["UR&Urine&HL70487^x", "A123"],
+        ]
 
 
 def test_a_panel_and_a_single_test_stand_under_their_own_orders() -> None:

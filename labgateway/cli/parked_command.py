@@ -10,8 +10,9 @@ from typing import Any
 from labgateway.cli.common import Parsers, add_config, add_json, config_of, dump_line, guarded, local, open_store
 
 _ACTIONS = {
-    "release": "send a held observation as it stands",
-    "reject": "a held observation is wrong: it is kept and never sent",
+    "release": "send a held observation as it stands; of one that is out and in doubt: it stands",
+    "reject": "a held observation is wrong: it is kept and never sent; one that is out is taken back (W)",
+    "relink": "it belongs to another specimen or order: taken back where it was sent, sent where it belongs",
     "retry": "send a refused delivery again",
     "skip": "give a refused delivery up, later ones of that specimen go on",
     "dismiss": "a parked or incomplete message needs nothing any more; its bytes are kept",
@@ -22,11 +23,13 @@ _EPILOG = """\
 ids: m17 is message 17, d5 is delivery 5, twenty characters are an observation.
 
   labgateway parked
-  labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --by "Nguyễn Thị Hoa" --because "tube checked with the ward"
+  labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --version 1 --by "Nguyễn Thị Hoa" --because "checked with the ward"
+  labgateway parked relink 01K9ZX4V7Q2M8N3B5C6D --version 1 --to 24110700124 --identity-checked --by "..." --because "..."
   labgateway parked retry d5 --by "..." --because "EMR has the patient now"
 
-A decision is written down with name and reason. With --version N (as `parked --json` shows) it is refused when the
-observation has changed since you looked.
+A decision is written down with name and reason. About an observation it names the version you saw (the list shows it as
+v1), and it is refused when the observation has changed since. Where it is in doubt whose the result is, and always when it
+is moved, --identity-checked says that you compared tube, label, order and patient.
 """
 
 
@@ -44,10 +47,12 @@ def add_parser(commands: Parsers) -> None:
     parser.add_argument("id", nargs="*", help="what to act on")
     parser.add_argument("--by", metavar="NAME", help="who decides")
     parser.add_argument("--because", metavar="REASON", help="why")
-    parser.add_argument("--version", type=int, metavar="N", help="the row version you saw")
+    parser.add_argument("--version", type=int, metavar="N", help="observations: the version you saw")
     parser.add_argument(
-        "--order", type=int, metavar="N", help="release: the order it answers, when several could be meant"
+        "--order", type=int, metavar="N", help="release, relink: the order it answers, when several could be meant"
     )
+    parser.add_argument("--to", metavar="SPECIMEN", help="relink: the specimen it belongs to, exactly as on the tube")
+    parser.add_argument("--identity-checked", action="store_true", help="you have proved whose the result is")
     add_config(parser)
     add_json(parser)
 
@@ -68,7 +73,8 @@ def _act(args: argparse.Namespace) -> int:
     for one in args.id:
         request: dict[str, Any] = {
             "action": args.action, "id": one, "who": args.by or (getpass.getuser() if args.action == "replay" else ""),
-            "because": args.because, "version": args.version, "order": args.order,
+            "because": args.because, "version": args.version, "order": args.order, "to": args.to,
+            "identity_checked": args.identity_checked,
         }  # fmt: skip
         try:
             answer = control.ask(config.gateway.data, request)
@@ -97,7 +103,7 @@ def _list(args: argparse.Namespace) -> int:
                     "subject": item.subject, "id": _id(item), "where": item.where, "reason": item.problem.reason.name,
                     "what": item.problem.reason.what, "cure": item.problem.reason.cure, "detail": item.problem.detail,
                     "since": item.since, "specimen": item.specimen, "code": item.code, "value": item.value,
-                    "unit": item.unit, "answer": item.answer, "version": item.row_version,
+                    "unit": item.unit, "answer": item.answer, "version": item.row_version, "is_out": item.is_out,
                 }
             )  # fmt: skip
         return 0
@@ -116,9 +122,11 @@ def _list(args: argparse.Namespace) -> int:
                 f"\n[bold yellow]{escape(item.problem.reason.what)}[/]\n  [green]{escape(item.problem.reason.cure)}[/]"
             )
         what = f"{item.specimen or '(no specimen id)'}  {item.code or ''} {item.value or ''} {item.unit or ''}".rstrip()
-        more = escape("  ".join(part for part in (item.problem.detail, item.answer) if part))
+        out = "has gone out" if item.is_out else ""
+        more = escape("  ".join(part for part in (out, item.problem.detail, item.answer) if part))
+        version = f" v{item.row_version}" if item.row_version else ""
         screen.print(
-            f"  [bold]{_id(item)}[/]  {local(item.since, config)}  {escape(item.where)}  "
+            f"  [bold]{_id(item)}[/]{version}  {local(item.since, config)}  {escape(item.where)}  "
             f"{escape(what) if item.subject != 'message' else ''}  [dim]{more}[/]"
         )
     screen.print(f"\n{len(items)} wait. Act with: labgateway parked ACTION ID --by NAME --because REASON")

@@ -19,7 +19,9 @@ def add_parser(commands: Parsers) -> None:
     parser.add_argument("id", nargs="+", metavar="MESSAGE", help="numbers of messages, as trace and parked show them")
     add_config(parser)
     add_json(parser)
-    parser.set_defaults(action="replay", by=None, because="", version=None, order=None)
+    parser.set_defaults(
+        action="replay", by=None, because="", version=None, order=None, to=None, identity_checked=False
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

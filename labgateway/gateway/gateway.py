@@ -406,6 +406,8 @@ class Gateway:
             for downloads, _ in self._downloads.values():
                 downloads.changed(taken.specimens)
             self._say("orders", source=name, state=taken.code, count=taken.count, message=taken.number)
+            if taken.outcome.doubts:
+                self._say("sent_and_in_doubt", level="warning", source=name, count=taken.outcome.doubts)
             self._after(taken.outcome)
 
         self.store.submit_call(job, told)
@@ -518,7 +520,7 @@ class Gateway:
         match request.get("action"):
             case "status":
                 return await self.status()
-            case "retry" | "skip" | "reject" | "release" | "dismiss" | "replay":
+            case "retry" | "skip" | "reject" | "release" | "relink" | "dismiss" | "replay":
                 done = await self.store.submit(deeds.deed(request, self.rules, self._utcnow()))
                 self._say("person", action=str(request["action"]), state=done.state)
                 self._pump.add(list(done.reopened))

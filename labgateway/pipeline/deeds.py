@@ -1,43 +1,35 @@
-"""What a person decides: release, reject, retry, skip, dismiss, replay. Each deed and its audit row in one transaction.
+"""What a person decides: release, reject, relink, retry, skip, dismiss, replay. Each deed and its audit rows in one transaction.
 
 A decision about an observation names the row version that the person saw; when the row has changed since, the
-decision is refused: it was made about something else.
+decision is refused: it was made about something else. Where the identity itself is in doubt, the person must say besides
+that it was checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from labgateway.errors import LabgatewayError, Problem, Reason
+from labgateway.errors import LabgatewayError, Reason
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Order, OrderState
+from labgateway.pipeline.acts import NOT_YET, Deed, as_decided, checked, place_for, seen, take_back, write
 from labgateway.pipeline.decide import Verdict
+from labgateway.pipeline.out import panels_of
+from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
 from labgateway.store import audit, journal, orders, outbox, results
-from labgateway.store.results import Decided, Stored
-
-_NOT_YET = MENDABLE - {Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
-"""Held for these there is nothing to release yet: the file must be mended first."""
-
-
-@dataclass(slots=True)
-class Deed:
-    """What was done. words: for the person. reopened: messages to process again."""
-
-    words: str
-    state: str
-    outcome: Outcome = field(default_factory=Outcome)
-    reopened: tuple[int, ...] = ()
+from labgateway.store.results import Stored
 
 
 def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[Connection], Deed]:
-    """The job for one request: ``action``, ``id``, ``who``, ``because``; ``version`` and ``order`` for observations.
+    """The job for one request: ``action``, ``id``, ``who``, ``because``; of observations ``version``, ``order``,
+    ``identity_checked`` and, to relink, ``to`` as well.
 
     The job raises LabgatewayError, in words for the person, when it cannot be done; then nothing is changed.
     """
@@ -53,7 +45,9 @@ def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[C
             case "release", "observation":
                 done = _release(connection, number, request, rules, now, who)
             case "reject", "observation":
-                done = _reject(connection, number, request, now, who)
+                done = _reject(connection, number, request, rules, now, who)
+            case "relink", "observation":
+                done = relink(connection, number, request, rules, now, who)
             case "retry", "delivery":
                 done = _move(outbox.unpark(connection, int(number)), number, "will be sent again", "retried")
             case "skip", "delivery":
@@ -68,12 +62,12 @@ def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[C
                 done = Deed(f"Message {number} is read again.", "replayed", reopened=(int(number),))
             case _:
                 raise LabgatewayError(
-                    f"{action} does not fit {subject or 'that id'}: observations are released or rejected, deliveries are "
+                    f"{action} does not fit {subject or 'that id'}: observations are released, rejected or relinked, deliveries are "
                     "retried or skipped, messages are replayed or dismissed (labgateway parked shows what each is)."
                 )
-        audit.add(
-            connection, at=now, who=who or "command line", action=action, subject=f"{subject} {number}", because=because
-        )
+        because_of = f"{because} (identity checked)" if done.identity_checked else because
+        for what, about in ((action, f"{subject} {number}"), *done.besides):
+            audit.add(connection, at=now, who=who or "command line", action=what, subject=about, because=because_of)
         return done
 
     return job
@@ -98,33 +92,36 @@ def _move(destination: str | None, number: str, words: str, state: str) -> Deed:
 
 
 def _held(connection: Connection, number: str, request: Mapping[str, Any]) -> Stored:
-    one = results.get(connection, number)
-    if one is None or one.state not in (ObservationState.HELD, ObservationState.WAITING):
+    one = seen(connection, number, request)
+    if one.state not in (ObservationState.HELD, ObservationState.WAITING):
         raise LabgatewayError(f"Observation {number} does not wait for a person (any more).")
-    seen = request.get("version")
-    if seen is not None and int(seen) != one.row_version:
-        raise LabgatewayError(f"Observation {number} has changed since you looked at it. Look again, then decide.")
     return one
 
 
-def _reject(connection: Connection, number: str, request: Mapping[str, Any], now: datetime, who: str) -> Deed:
+def _reject(
+    connection: Connection, number: str, request: Mapping[str, Any], rules: Rules, now: datetime, who: str
+) -> Deed:
+    if (one := seen(connection, number, request)).state is ObservationState.RELEASED:
+        return take_back(connection, one, rules, now, who)
     one = _held(connection, number, request)
-    decided = replace(_as_decided(one), state=ObservationState.REJECTED, decided_at=now, decided_by=who)
-    _write(connection, decided, one)
+    decided = replace(as_decided(one), state=ObservationState.REJECTED, decided_at=now, decided_by=who)
+    write(connection, decided, one)
     return Deed(f"Observation {number} is rejected; it is kept and will not be sent.", "rejected")
 
 
 def _release(
     connection: Connection, number: str, request: Mapping[str, Any], rules: Rules, now: datetime, who: str
 ) -> Deed:
+    if (one := seen(connection, number, request)).state is ObservationState.RELEASED and one.problem is not None:
+        is_checked = checked(connection, one, None, request, rules)
+        write(connection, replace(as_decided(one), problem=None, decided_at=now, decided_by=who), one)
+        return Deed(f"Observation {number} stands as it was sent.", "stands", identity_checked=is_checked)
     one = _held(connection, number, request)
-    if one.problem is not None and one.problem.reason in _NOT_YET:
+    if one.problem is not None and one.problem.reason in NOT_YET:
         raise LabgatewayError(f"{one.problem.reason.what} {one.problem.reason.cure}")
     order = _order_for(connection, one, request, rules)
-    patient = (
-        one.result.patient or "" if order is None else (order.patient.id or order.patient.pid3 or order.patient.pid5)
-    )
-    place = versions.Place(None if order is None else order.id, patient.strip())
+    is_checked = checked(connection, one, order, request, rules)
+    place = place_for(order, one)
     fresh = replace(prior_of(one).fresh, place=place)
     priors = [prior_of(p) for p in results.of_specimen(connection, one.specimen or "") if p.id != number]
     replaces, letter = one.replaces, one.letter
@@ -138,7 +135,7 @@ def _release(
         case versions.Hold(problem=problem):
             raise LabgatewayError(f"{problem.reason.what} {problem.reason.cure}")
     decided = replace(
-        _as_decided(one),
+        as_decided(one),
         order_id=order.id if order else None,
         beside_id=order.id if order else None,
         place_patient=place.patient,
@@ -149,11 +146,11 @@ def _release(
         decided_at=now,
         decided_by=who,
     )
-    _write(connection, decided, one)
+    write(connection, decided, one)
     outcome = Outcome()
     verdict = Verdict(ObservationState.RELEASED, order=order, beside=order, place=place)
     send(connection, rules, [Placed(decided, verdict, one.result)], now, outcome)
-    return Deed(f"Observation {number} is released.", "released", outcome)
+    return Deed(f"Observation {number} is released.", "released", outcome, identity_checked=is_checked)
 
 
 def _order_for(connection: Connection, one: Stored, request: Mapping[str, Any], rules: Rules) -> Order | None:
@@ -171,10 +168,7 @@ def _order_for(connection: Connection, one: Stored, request: Mapping[str, Any], 
         chosen = [order for order in of_specimen if order.id == one.order_id]
         if chosen:
             return chosen[0]
-    instrument = rules.instruments.get(one.instrument)
-    panels: Mapping[str, Sequence[str]] = (
-        {} if instrument is None or isinstance(instrument.mapping, Problem) else instrument.mapping.panels
-    )
+    panels = panels_of(one.instrument, rules)
     asking = [order for order in of_specimen if order.code == one.code or one.code in panels.get(order.code, ())]
     if len(asking) == 1:
         return asking[0]
@@ -186,23 +180,6 @@ def _order_for(connection: Connection, one: Stored, request: Mapping[str, Any], 
         if numbers
         else "There is no open order of this specimen. Order the test in the EMR first; it then goes out by itself."
     )
-
-
-def _as_decided(one: Stored) -> Decided:
-    return Decided(
-        id=one.id, result_id=one.result_id, transmission_id=one.transmission_id, instrument=one.instrument,
-        specimen=one.specimen, order_id=one.order_id, beside_id=one.beside_id, place_patient=one.place_patient,
-        code=one.code, name=one.name, loinc=one.loinc, moh=one.moh, value=one.value, unit=one.unit,
-        original_value=one.original_value, original_unit=one.original_unit, letter=one.letter, state=one.state,
-        problem=one.problem, mapping_version=one.mapping_version, replaces=one.replaces,
-        duplicate_of=one.duplicate_of, received_at=one.received_at, decided_at=one.decided_at,
-        decided_by=one.decided_by,
-    )  # fmt: skip
-
-
-def _write(connection: Connection, decided: Decided, one: Stored) -> None:
-    if not results.redecide(connection, decided, one.row_version):
-        raise LabgatewayError(f"Observation {one.id} has changed meanwhile. Look again, then decide.")
 
 
 _PARKED_MESSAGES = text(

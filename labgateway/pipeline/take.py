@@ -57,11 +57,15 @@ _REPEAT_DAYS = 3
 
 @dataclass(slots=True)
 class Outcome:
-    """What a job did. destinations: whose queue has something new. released, held, waiting: how many."""
+    """What a job did. destinations: whose queue has something new. states: how many observations ended where.
+
+    doubts: how many that are out became doubtful.
+    """
 
     destinations: set[str] = field(default_factory=set[str])
     states: dict[str, int] = field(default_factory=dict[str, int])
     problem: Problem | None = None
+    doubts: int = 0
 
     def count(self, state: ObservationState) -> None:
         """One more of this state."""
@@ -388,14 +392,25 @@ def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: dat
     send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
 
 
-def send(connection: Connection, rules: Rules, placed: Sequence[Placed], now: datetime, outcome: Outcome) -> None:
-    """Make the deliveries of what was released: a report for each specimen and patient, for each destination."""
+def send(
+    connection: Connection,
+    rules: Rules,
+    placed: Sequence[Placed],
+    now: datetime,
+    outcome: Outcome,
+) -> None:
+    """Make the deliveries of what was released: a report for each specimen and patient, for each destination.
+
+    A retraction goes where the original went, and nowhere else.
+    """
     groups: dict[tuple[str, Patient | None], list[Observation]] = {}
     for one in placed:
-        specimen = one.result.specimen or ""
+        specimen = one.decided.specimen or ""
+        # The last gate before a message is written: whatever went wrong above, no result leaves for
+        # another specimen than the one it was measured on, unless a person said so.
+        if one.decided.specimen != one.result.specimen and not one.decided.decided_by:
+            raise AssertionError("an observation stands on another specimen than its result, and nobody decided that")
         for order in (one.verdict.order, one.verdict.beside):
-            # The last gate before a message is written: whatever went wrong above, no result leaves for
-            # another specimen than the one it was measured on.
             if order is not None and order.specimen != specimen:
                 raise AssertionError("an observation was matched to another specimen's order")
         patient = one.verdict.beside.patient if one.verdict.beside else None
@@ -404,7 +419,11 @@ def send(connection: Connection, rules: Rules, placed: Sequence[Placed], now: da
         followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
             told = followed.get(destination.name, frozenset[str]())
-            wanted = tuple(o for o in observations if o.replaces in told or destination.wants(o))
+            wanted = tuple(
+                o
+                for o in observations
+                if o.replaces in told or (o.letter not in versions.RETRACTED and destination.wants(o))
+            )
             for part in ((o,) for o in wanted) if destination.single else (wanted,) if wanted else ():
                 control_id = new_id()
                 report = Report(specimen=specimen, observations=part, released_at=now, patient=patient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -71,6 +71,23 @@ def cancel(
             .values(state=OrderState.CANCELLED.value, changed_at=now)
         )
     return sorted({row.specimen for row in found})
+
+
+def move(
+    connection: Connection, *, source: str, placer: str, code: str, to: Collection[str], now: datetime
+) -> list[str]:
+    """A changed order stands on these specimens and on no other: where else it was open it is cancelled now.
+
+    Returns the specimens that it left. What is measured on them is held, since the order was withdrawn there.
+    """
+    where = and_(
+        lab_order.c.source == source, lab_order.c.placer == placer, lab_order.c.code == code,
+        lab_order.c.state == OrderState.OPEN.value, lab_order.c.specimen.not_in(to),
+    )  # fmt: skip
+    left = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
+    if left:
+        connection.execute(update(lab_order).where(where).values(state=OrderState.CANCELLED.value, changed_at=now))
+    return sorted(set(left))
 
 
 def merge(connection: Connection, *, source: str, merged: Sequence[str], survivor: Patient, now: datetime) -> list[str]:

@@ -169,12 +169,15 @@ def _is_parked(connection: Connection, destination: str, lane: str) -> bool:
 
 _TOLD = text(
     "SELECT d.destination, l.observation_id FROM delivery_observation l JOIN delivery d ON d.id = l.delivery_id "
-    "WHERE l.observation_id IN :ids"
+    "WHERE l.observation_id IN :ids AND d.state <> 'skipped'"
 ).bindparams(bindparam("ids", expanding=True))
 
 
 def told_of(connection: Connection, observation_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Which of these observations were made ready for which destination: its corrections must go there too."""
+    """Which of these observations were made ready for which destination: its corrections must go there too.
+
+    Not where a person gave it up: there it never arrived.
+    """
     if not observation_ids:
         return {}
     found: dict[str, set[str]] = {}

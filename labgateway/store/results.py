@@ -15,7 +15,15 @@ from labgateway.errors import Problem
 from labgateway.model import Attachment, Kind, ObservationState, Result, ResultLetter, Status
 from labgateway.store.journal import problem_of
 from labgateway.store.rows import Insert, Statement, next_numbers
-from labgateway.store.tables import OBSERVATION_OPEN, delivery_observation, from_us, observation, result, to_us
+from labgateway.store.tables import (
+    OBSERVATION_DOUBT,
+    OBSERVATION_OPEN,
+    delivery_observation,
+    from_us,
+    observation,
+    result,
+    to_us,
+)
 
 _TEXTS = (
     "patient", "measured_at_text", "where", "patient_name", "birth_date", "sex", "specimen_type", "range", "operator",
@@ -199,13 +207,17 @@ _SELECT = (
     "o.decided_at, o.decided_by, r.kind, r.specimen, r.code, r.value, r.unit, r.more "
     "FROM observation o JOIN result r ON r.id = o.result_id WHERE "
 )
-_BY_RECEIPT = "ORDER BY o.received_at, o.transmission_id, r.ordinal"
+# What a person took back or moved stands behind the observation of the same result that it was made from.
+_BY_RECEIPT = "ORDER BY o.received_at, o.transmission_id, r.ordinal, o.decided_at, o.id"
 _BY_ID = Statement(f"{_SELECT} o.id = :id")
 _BY_TRANSMISSION = Statement(f"{_SELECT} o.transmission_id = :number ORDER BY r.ordinal")
 _BY_SPECIMEN = Statement(f"{_SELECT} o.specimen = :specimen {_BY_RECEIPT}")
 _BY_SPECIMEN_SINCE = Statement(f"{_SELECT} o.specimen = :specimen AND o.received_at >= :since {_BY_RECEIPT}")
 _WAITING = Statement(
     f"{_SELECT} o.{OBSERVATION_OPEN} AND o.state = 'waiting' AND o.received_at < :before ORDER BY o.received_at LIMIT :most"
+)
+_DOUBTED = Statement(
+    f"{_SELECT} o.{OBSERVATION_DOUBT.replace('AND ', 'AND o.')} ORDER BY o.received_at, o.id LIMIT :most"
 )
 _HELD = Statement(f"{_SELECT} o.{OBSERVATION_OPEN} AND o.state = 'held' ORDER BY o.received_at, o.id LIMIT :most")
 _HELD_OF = Statement(
@@ -260,6 +272,23 @@ def held(connection: Connection, instrument: str | None = None, limit: int = 10_
     if instrument is None:
         return _all(_HELD.rows(connection, most=limit))
     return _all(_HELD_OF.rows(connection, instrument=instrument, most=limit))
+
+
+_DOUBT = Statement(
+    "UPDATE observation SET reason = :reason, detail = :detail, row_version = row_version + 1 "
+    "WHERE id = :id AND state = 'released'"
+)
+
+
+def doubt(connection: Connection, number: str, problem: Problem | None) -> None:
+    """What has gone out is in doubt now; None: not any more."""
+    reason, detail = (None, "") if problem is None else (problem.reason.name, problem.detail)
+    _DOUBT.run(connection, id=number, reason=reason, detail=detail)
+
+
+def doubted(connection: Connection, limit: int = 10_000) -> list[Stored]:
+    """Observations that have gone out and are in doubt since, oldest first."""
+    return _all(_DOUBTED.rows(connection, most=limit))
 
 
 def counts(connection: Connection, first_message: int = 0) -> dict[str, int]:

@@ -77,6 +77,7 @@ metadata = MetaData(
 Number = BigInteger().with_variant(Integer(), "sqlite")
 
 OBSERVATION_OPEN = "state IN ('waiting', 'held')"
+OBSERVATION_DOUBT = "state = 'released' AND reason IS NOT NULL"
 DELIVERY_UNSETTLED = "state IN ('waiting', 'parked')"
 """What the partial indexes hold. SQLite uses such an index only for a query that says the same words, so queries
 take them from here; a test asks for the plan of each."""
@@ -157,6 +158,7 @@ observation = Table(
     Column("decided_by", Text, nullable=False, server_default="", comment="a person's name; empty: the gateway"),
     Index(None, "specimen", "received_at"),
     _some("ix_observation_open", "state", "received_at", where=OBSERVATION_OPEN),
+    _some("ix_observation_doubt", "received_at", where=OBSERVATION_DOUBT),
     Index(None, "transmission_id"),
 )
 

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from labgateway.errors import Problem, Reason
+from labgateway.model import ObservationState
 from labgateway.store import journal, outbox, results
 from labgateway.store.journal import problem_of
-from labgateway.store.tables import OBSERVATION_OPEN, from_us, to_us
+from labgateway.store.tables import OBSERVATION_DOUBT, OBSERVATION_OPEN, from_us, to_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Item:
     unit: str | None = None
     answer: str = ""
     row_version: int = 0
+    is_out: bool = False
+    """An observation that has gone out and is in doubt since."""
 
 
 def items(connection: Connection, *, waiting_before: datetime | None = None, limit: int = 1000) -> list[Item]:
@@ -53,8 +56,9 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
         Item(
             "observation", one.id, one.instrument, one.problem or Problem(Reason.NO_ORDER, "still waiting"),
             one.received_at, one.specimen, one.code, one.value, one.unit, row_version=one.row_version,
+            is_out=one.state is ObservationState.RELEASED,
         )
-        for one in (*results.held(connection, limit=limit), *waiting)
+        for one in (*results.held(connection, limit=limit), *results.doubted(connection, limit), *waiting)
     ]  # fmt: skip
     parked = text(
         "SELECT id, destination, lane, answer, created_at FROM delivery WHERE state = 'parked' ORDER BY id LIMIT :n"
@@ -74,6 +78,7 @@ def count(connection: Connection, *, waiting_before: datetime | None = None) -> 
     queries: dict[str, dict[str, int]] = {
         "SELECT count(*) FROM transmission WHERE state IN ('parked', 'incomplete')": {},
         f"SELECT count(*) FROM observation WHERE {OBSERVATION_OPEN} AND state = 'held'": {},  # noqa: S608
+        f"SELECT count(*) FROM observation WHERE {OBSERVATION_DOUBT}": {},  # noqa: S608
         "SELECT count(*) FROM delivery WHERE state = 'parked'": {},
     }
     if waiting_before is not None:

@@ -297,7 +297,11 @@ async def test_a_duplicate_and_a_rerun(tmp_path: Path) -> None:
             assert len(emr.charts) == 3
             held = [json.loads(line) for line in gateway.run("parked", "--json").stdout.splitlines()]
             assert [item["reason"] for item in held] == ["RERUN_DIFFERS"]
-            done = gateway.run("parked", "release", held[0]["id"], "--by", "Lan", "--because", "rerun is right")
+            by = ("--by", "Lan", "--because", "rerun is right")
+            stale = gateway.run("parked", "release", held[0]["id"], "--version", "7", *by)
+            assert stale.returncode == 1
+            assert "has changed since you looked" in stale.stdout
+            done = gateway.run("parked", "release", held[0]["id"], "--version", str(held[0]["version"]), *by)
             assert done.returncode == 0, done.stdout + done.stderr
             await seen(emr, 4)
             assert [one.letter for one in emr.charts.values() if one.value == "9.99"] == ["C"]

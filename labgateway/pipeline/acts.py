@@ -1,0 +1,143 @@
+"""What the deeds on observations have in common: was it seen as it stands, was the identity checked, taking back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from labgateway.errors import LabgatewayError, Reason
+from labgateway.matching import identity, versions
+from labgateway.model import ObservationState, Order
+from labgateway.pipeline.decide import Verdict
+from labgateway.pipeline.ids import new_id
+from labgateway.pipeline.rules import Rules
+from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
+from labgateway.store import orders, results
+from labgateway.store.results import Decided, Stored
+
+NOT_YET = MENDABLE - {Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
+"""Held for these there is nothing to release yet: the file must be mended first."""
+
+_IDENTITY = frozenset({Reason.IDENTITY_CONFLICT, Reason.ORDER_CHANGED, Reason.NOT_A_PATIENT_ID})
+"""Held for these it is in doubt whose the result is."""
+
+
+@dataclass(slots=True)
+class Deed:
+    """What was done. words: for the person. reopened: messages to process again.
+
+    identity_checked: the person said so, and it was needed. besides: further audit rows, (action, subject).
+    """
+
+    words: str
+    state: str
+    outcome: Outcome = field(default_factory=Outcome)
+    reopened: tuple[int, ...] = ()
+    identity_checked: bool = False
+    besides: tuple[tuple[str, str], ...] = ()
+
+
+def seen(connection: Connection, number: str, request: Mapping[str, Any]) -> Stored:
+    """The observation, if the person has seen it as it stands. Raises LabgatewayError otherwise."""
+    one = results.get(connection, number)
+    if one is None:
+        raise LabgatewayError(f"There is no observation {number}.")
+    version = request.get("version")
+    if version is None:
+        raise LabgatewayError(
+            f"Say which version of observation {number} you decide about: --version N, as labgateway parked and "
+            "labgateway trace show it."
+        )
+    if int(version) != one.row_version:
+        raise LabgatewayError(
+            f"Observation {number} has changed since you looked at it (you saw version {int(version)}, it is version "
+            f"{one.row_version} now). Look again, then decide."
+        )
+    return one
+
+
+def checked(connection: Connection, one: Stored, order: Order | None, request: Mapping[str, Any], rules: Rules) -> bool:
+    """Whether the person had to say that the identity was checked, and did. Raises LabgatewayError when it was not said.
+
+    order: the one that the result is to answer; None where it stays where it is, or there is none.
+    """
+    why = _doubt(connection, one, order, rules)
+    if why and request.get("identity_checked") is not True:
+        raise LabgatewayError(
+            f"{why} Compare tube, label, order and patient; when they are proven to belong together, say so: --identity-checked."
+        )
+    return bool(why)
+
+
+def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rules) -> str:
+    if one.problem is not None and one.problem.reason in _IDENTITY:
+        return one.problem.reason.what
+    if order is not None:
+        against = [name for name in identity.differing(one.result, order.patient) if name in rules.policy.second_ids]
+        if against:
+            return f"The instrument and the order differ in: {', '.join(against)}."
+    if one.specimen and not identity.all_one_patient(orders.for_specimen(connection, one.specimen)):
+        return "The orders of this specimen id are not proven to be of one patient."
+    return ""
+
+
+def place_for(order: Order | None, one: Stored) -> versions.Place:
+    """Where versions of the result follow each other when it answers this order."""
+    said = one.result.patient or "" if order is None else order.patient.id or order.patient.pid3 or order.patient.pid5
+    return versions.Place(None if order is None else order.id, said.strip())
+
+
+def as_decided(one: Stored) -> Decided:
+    """The row as it stands, to be changed."""
+    return Decided(**{name.name: getattr(one, name.name) for name in fields(Decided)})
+
+
+def write(connection: Connection, decided: Decided, one: Stored) -> None:
+    """Change the row. Raises LabgatewayError when somebody else did meanwhile."""
+    if not results.redecide(connection, decided, one.row_version):
+        raise LabgatewayError(f"Observation {one.id} has changed meanwhile. Look again, then decide.")
+
+
+def take_back(connection: Connection, one: Stored, rules: Rules, now: datetime, who: str) -> Deed:
+    """What has gone out is wrong: every destination that was told is told so (W), behind the original."""
+    outcome = Outcome()
+    number = retraction(connection, one, rules, now, who, outcome)
+    words = f"Observation {one.id} is taken back: {number} says W in its place wherever it was sent."
+    return Deed(words, "taken back", outcome, besides=(("retract", f"observation {number}"),))
+
+
+def retraction(connection: Connection, one: Stored, rules: Rules, now: datetime, who: str, outcome: Outcome) -> str:
+    """Write and send the retraction of a released observation; its id. Raises LabgatewayError when there is nothing to
+    take back.
+
+    It goes in the lane of the original to those destinations that the original is owed to or has reached, so that it
+    never comes before it.
+    """
+    version = versions.retract(prior_of(one))
+    of_specimen = results.of_specimen(connection, one.specimen or "") if one.specimen else []
+    later = [other.id for other in of_specimen if other.replaces == one.id and other.state is ObservationState.RELEASED]
+    if later:
+        raise LabgatewayError(f"A later version has gone out behind observation {one.id}: decide about {later[-1]}.")
+    if not isinstance(version, versions.Correction):
+        raise LabgatewayError(f"Observation {one.id} is not out, or was taken back before.")
+    order = orders.get(connection, one.order_id) if one.order_id is not None else None
+    beside = orders.get(connection, one.beside_id) if one.beside_id is not None else None
+    decided = replace(
+        as_decided(one),
+        id=new_id(),
+        letter=version.letter,
+        replaces=one.id,
+        problem=None,
+        decided_at=now,
+        decided_by=who,
+    )
+    results.add_observations(connection, [decided])
+    if one.problem is not None:
+        results.doubt(connection, one.id, None)
+    verdict = Verdict(ObservationState.RELEASED, order=order, beside=beside)
+    send(connection, rules, [Placed(decided, verdict, one.result)], now, outcome)
+    return decided.id

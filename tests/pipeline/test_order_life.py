@@ -1,0 +1,151 @@
+"""Orders that change after results came: moved to another tube, to another patient, cancelled, merged, added to."""
+
+from __future__ import annotations
+
+from labgateway.errors import Reason
+from labgateway.model import ObservationState, OrderState
+from labgateway.store import worklist
+from tests.pipeline.lab import Lab
+
+
+def reasons(lab: Lab) -> list[tuple[str, bool]]:
+    """What waits for a person: why, and whether it is out."""
+    items = lab.do(worklist.items)
+    assert lab.do(worklist.count) == len(items)
+    return [(item.problem.reason.name, item.is_out) for item in items]
+
+
+def test_a_change_moves_an_order_to_another_tube() -> None:
+    """XO with another specimen id: open there, withdrawn here, and what comes for the old tube is held."""
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.order("S2", "O1", control="XO")
+    assert [o.state for o in lab.orders("S1")] == [OrderState.CANCELLED]
+    assert [o.state for o in lab.orders("S2")] == [OrderState.OPEN]
+    (old,), (new,) = lab.measure("S1", ("WBC", "5.1")), lab.measure("S2", ("WBC", "6.1"))
+    assert old.problem is not None
+    assert (old.state, old.problem.reason) == (ObservationState.HELD, Reason.ORDER_CANCELLED)
+    assert new.state is ObservationState.RELEASED
+
+
+def test_a_moved_order_answers_what_waited_on_the_new_tube() -> None:
+    lab = Lab()
+    (waits,) = lab.measure("S2", ("WBC", "6.1"))
+    lab.order("S1", "O1")
+    assert lab.get(waits.id).state is ObservationState.WAITING
+    lab.order("S2", "O1", control="XO")
+    assert lab.get(waits.id).state is ObservationState.RELEASED
+
+
+def test_a_change_on_several_tubes_keeps_them_all() -> None:
+    lab = Lab()
+    two = ("SPM|2|S2",)
+    lab.order("S1", "O1", "GLU", more=two)
+    lab.order("S1", "O1", "GLU", control="XO", more=two)
+    assert [o.state for s in ("S1", "S2") for o in lab.orders(s)] == [OrderState.OPEN] * 2
+    lab.order("S2", "O1", "GLU", control="XO")
+    assert [o.state for s in ("S1", "S2") for o in lab.orders(s)] == [OrderState.CANCELLED, OrderState.OPEN]
+
+
+def test_a_change_leaves_other_orders_alone() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", "WBC")
+    lab.order("S1", "O2", "HGB")
+    lab.order("S1", "O1", "WBC", source="other")
+    lab.order("S2", "O1", "WBC", control="XO")
+    assert [(o.placer, o.source) for o in lab.orders("S1") if o.state is OrderState.OPEN] == [
+        ("O2", "emr"),
+        ("O1", "other"),
+    ]
+
+
+def test_a_result_that_is_out_when_its_order_moves_is_told_to_a_person() -> None:
+    """Never called back by itself; a person says that it stands, takes it back, or moves it."""
+    lab = Lab()
+    lab.order("S1", "O1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    taken = lab.order("S2", "O1", control="XO")
+    assert taken.outcome.doubts == 1
+    assert reasons(lab) == [("ORDER_CANCELLED", True)]
+    assert lab.get(one.id).state is ObservationState.RELEASED
+    lab.act("relink", one.id, to="S2", identity_checked=True)
+    assert reasons(lab) == []
+    assert [(s.lane, s.letter) for s in lab.owed()] == [("S1", "F"), ("S1", "W"), ("S2", "F")]
+
+
+def test_a_result_that_is_out_when_its_order_is_given_to_another_patient() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", patient="P1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.hours = 1
+    lab.order("S1", "O1", patient="P2", control="XO")
+    assert reasons(lab) == [("ORDER_CHANGED", True)]
+    lab.act("release", one.id, identity_checked=True)
+    assert reasons(lab) == []
+    lab.order("S1", "O1", patient="P2", control="XO")
+    assert reasons(lab) == [], "a person has said that it stands"
+    lab.hours = 2
+    lab.order("S1", "O1", patient="P3", control="XO")
+    assert reasons(lab) == [("ORDER_CHANGED", True)], "and now it is yet another patient"
+
+
+def test_the_doubt_ends_when_the_orders_answer_again() -> None:
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.measure("S1", ("WBC", "5.1"))
+    lab.order("S1", "O1", control="CA")
+    assert reasons(lab) == [("ORDER_CANCELLED", True)]
+    lab.order("S1", "O1")
+    assert reasons(lab) == []
+
+
+def test_a_second_patient_on_an_id_that_was_answered() -> None:
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.measure("S1", ("WBC", "5.1"))
+    lab.order("S1", "O9", patient="P9")
+    assert reasons(lab) == [("AMBIGUOUS_ORDER", True)]
+
+
+def test_a_discontinued_order_says_nothing_against_what_is_out() -> None:
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.measure("S1", ("WBC", "5.1"))
+    lab.order("S1", "O1", control="DC")
+    assert reasons(lab) == []
+    (late,) = lab.measure("S1", ("HGB", "13"))
+    assert late.problem is not None
+    assert late.problem.reason is Reason.ORDER_CANCELLED
+
+
+def test_an_order_that_is_added_later_answers_what_nobody_had_ordered() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", "WBC")
+    (held,) = lab.measure("S1", ("HGB", "13"))
+    assert held.problem is not None
+    assert held.problem.reason is Reason.NOT_ORDERED
+    lab.order("S1", "O2", "HGB")
+    assert lab.get(held.id).state is ObservationState.RELEASED
+    assert [s.placer for s in lab.owed()] == ["O2"]
+
+
+def test_merged_patients() -> None:
+    """A40: what waits or came before is seen by a person; what comes after goes to the survivor; what is out the EMR moves itself."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC", patient="P1")
+    lab.order("S1", "O2", "HGB", patient="P2")
+    lab.order("S2", "O3", "WBC", patient="P1")
+    (held,) = lab.measure("S1", ("WBC", "5.1"))
+    (out,) = lab.measure("S2", ("WBC", "7.0"))
+    assert held.problem is not None
+    assert held.problem.reason is Reason.AMBIGUOUS_ORDER
+    lab.hours = 1
+    lab.merge("P1", "P2")
+    problem = lab.get(held.id).problem
+    assert problem is not None
+    assert problem.reason is Reason.ORDER_CHANGED
+    assert lab.get(out.id).problem is None
+    lab.hours = 2
+    (new,) = lab.measure("S1", ("HGB", "13"))
+    assert new.state is ObservationState.RELEASED
+    assert lab.owed()[-1].patient == "P2"

@@ -1,0 +1,169 @@
+"""What people decide: released, rejected, moved; by name, with a reason, about the version they saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from labgateway.errors import LabgatewayError, Reason
+from labgateway.model import ObservationState
+from labgateway.store import worklist
+from tests.pipeline.lab import Lab, Sent
+
+
+def brief(sent: list[Sent]) -> list[tuple[Any, ...]]:
+    return [(s.lane, s.letter, s.code, s.value, s.placer, s.patient) for s in sent]
+
+
+def refused(lab: Lab, words: str, action: str, subject: str, **more: Any) -> None:
+    """It is refused with these words, and nothing is changed or written."""
+    before = (lab.get(subject), lab.owed(), lab.audit())
+    with pytest.raises(LabgatewayError, match=words):
+        lab.act(action, subject, **more)
+    assert (lab.get(subject), lab.owed(), lab.audit()) == before
+
+
+def test_a_decision_names_the_version_that_was_seen() -> None:
+    """P9: without it, or with another one, nothing happens."""
+    lab = Lab(manual=True)
+    lab.order("S1", "O1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    assert one.state is ObservationState.HELD
+    for action in ("release", "reject", "relink"):
+        refused(lab, "--version N", action, one.id, version=None)
+        refused(lab, "has changed since you looked", action, one.id, version=one.row_version + 1)
+    lab.act("release", one.id)
+    refused(lab, "has changed since you looked", "reject", one.id, version=one.row_version)
+    assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O1", "P1")]
+    assert lab.audit() == [("Hoa", "release", f"observation {one.id}")]
+
+
+def test_a_conflict_of_identities_needs_its_own_word() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", patient="P1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"), patient="P2")
+    assert one.problem is not None
+    assert one.problem.reason is Reason.IDENTITY_CONFLICT
+    refused(lab, "--identity-checked", "release", one.id)
+    refused(lab, "--identity-checked", "release", one.id, identity_checked="yes")
+    lab.act("release", one.id, identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O1", "P1")]
+    deeds = lab.do(lambda c: worklist.deeds_on(c, f"observation {one.id}"))
+    assert deeds[0]["because"] == "looked (identity checked)"
+
+
+def test_two_patients_on_one_id_need_it_too() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", patient="P1")
+    lab.order("S1", "O2", patient="P2")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    wanted = next(order.id for order in lab.orders("S1") if order.placer == "O2")
+    refused(lab, "--identity-checked", "release", one.id, order=wanted)
+    lab.act("release", one.id, order=wanted, identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O2", "P2")]
+
+
+def test_what_is_out_is_taken_back_behind_itself() -> None:
+    """W, in the lane of the original, to whoever was told; once."""
+    lab = Lab(names=("emr", "copy"))
+    lab.order("S1", "O1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.act("reject", one.id)
+    for name in lab.names:
+        told = [s for s in lab.owed() if s.destination == name]
+        assert brief(told) == [("S1", "F", "WBC", "5.1", "O1", "P1"), ("S1", "W", "WBC", "5.1", "O1", "P1")]
+        assert told[1].replaces == one.id
+    refused(lab, "A later version", "reject", one.id)
+    (again,) = lab.measure("S1", ("WBC", "5.1"), at="20261122090000")
+    assert again.state is ObservationState.HELD, "what was taken back is not reported again by itself"
+
+
+def test_a_retraction_goes_only_where_the_original_went() -> None:
+    lab = Lab(names=("emr",))
+    lab.order("S1", "O1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.rules = Lab(names=("emr", "later")).rules
+    lab.act("reject", one.id)
+    assert {s.destination for s in lab.owed()} == {"emr"}
+
+
+def test_what_is_out_moves_to_where_it_belongs() -> None:
+    """W at the old place, a new observation at the new one, two lanes, all of it audited."""
+    lab = Lab()
+    lab.order("S1", "O1", patient="P1")
+    lab.order("S2", "O2", patient="P2")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    refused(lab, "--identity-checked", "relink", one.id, to="S2")
+    refused(lab, "No open order", "relink", one.id, to="S3", identity_checked=True)
+    lab.act("relink", one.id, to="S2", identity_checked=True)
+    first, back, new = lab.owed()
+    assert brief([first, back, new]) == [
+        ("S1", "F", "WBC", "5.1", "O1", "P1"),
+        ("S1", "W", "WBC", "5.1", "O1", "P1"),
+        ("S2", "F", "WBC", "5.1", "O2", "P2"),
+    ]
+    assert back.replaces == one.id
+    assert new.replaces is None
+    assert len({first.id, back.id, new.id}) == 3
+    assert {(action, subject) for _, action, subject in lab.audit()} == {
+        ("relink", f"observation {one.id}"),
+        ("retract", f"observation {back.id}"),
+        ("relinked", f"observation {new.id}"),
+    }
+    assert lab.get(new.id).result.specimen == "S1", "what the analyzer said stays as it was"
+    refused(lab, "A later version", "relink", one.id, to="S2", identity_checked=True)
+    lab.order("S2", "O2", patient="P2")
+    assert len(lab.owed()) == 3, "a person's decision is not judged again"
+    again = lab.act("relink", new.id, order=lab.orders("S1")[0].id, identity_checked=True)
+    assert "is taken back" in again.words
+    assert brief(lab.owed())[3:] == [("S2", "W", "WBC", "5.1", "O2", "P2"), ("S1", "F", "WBC", "5.1", "O1", "P1")]
+
+
+def test_a_retraction_stays_behind_an_original_that_waits() -> None:
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.order("S2", "O2", patient="P2")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.act("relink", one.id, to="S2", identity_checked=True)
+    assert lab.settle() == 2, "of each lane the oldest"
+    assert lab.settle() == 1, "then the retraction"
+
+
+def test_what_was_moved_corrects_what_stood_there() -> None:
+    lab = Lab()
+    lab.order("S1", "O1")
+    lab.order("S2", "O2", patient="P2")
+    (wrong,) = lab.measure("S2", ("WBC", "9.9"))
+    (right,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.act("relink", right.id, to="S2", identity_checked=True)
+    assert (lab.owed()[-1].letter, lab.owed()[-1].replaces) == ("C", wrong.id)
+    refused(lab, "A later version", "reject", wrong.id)
+
+
+def test_a_held_result_without_an_id_finds_its_tube() -> None:
+    """It never came to its mapping: it does when a person says whose it is."""
+    lab = Lab()
+    lab.order("S1", "O1", "GLU2H")
+    (one,) = lab.measure("", ("GLU", "5.1"))
+    assert one.problem is not None
+    assert one.problem.reason is Reason.NO_SPECIMEN
+    refused(lab, "no open order|NO_SPECIMEN|specimen id", "release", one.id)
+    lab.act("relink", one.id, to="S1", identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "GLU2H", "5.1", "O1", "P1")]
+    assert lab.get(one.id).specimen == "S1"
+
+
+def test_what_has_no_mapping_moves_nowhere() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", "XYZ")
+    (one,) = lab.measure("S9", ("XYZ", "5.1"))
+    refused(lab, "mapping", "relink", one.id, to="S1", identity_checked=True)
+
+
+def test_a_name_and_a_reason() -> None:
+    lab = Lab(manual=True)
+    lab.order("S1", "O1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    refused(lab, "who decides", "release", one.id, who=" ")
+    refused(lab, "who decides", "release", one.id, because="")

@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("demo", "demo_command"),
     ("decode", "decode_command"),
     ("simulate", "simulate_command"),
+    ("tap", "tap_command"),
     ("status", "status_command"),
     ("trace", "trace_command"),
     ("parked", "parked_command"),
@@ -37,6 +38,7 @@ first steps:
   labgateway run                           serve (systemd does this)
   labgateway status                        lines, queues, what waits for a person
   labgateway parked                        what waits for a person, why, and what to do
+  labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer
 
 config.toml is looked for in the working folder, then in /etc/labgateway; --config names another.

@@ -9,7 +9,7 @@ Starts no task by itself: ``spawn`` is handed in, so that a test may run everyth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,6 +30,7 @@ from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.pump import Pump
+from labgateway.gateway.watching import watch
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
 from labgateway.mapping.history import History
@@ -41,6 +42,7 @@ from labgateway.pipeline.rules import Rules
 from labgateway.store import journal, worklist
 from labgateway.store.engine import Store
 from labgateway.transports.channel import Channel, Say, Session
+from labgateway.transports.tapped import Tap
 from labgateway.transports.tcp import Admission, TcpListen
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
@@ -103,6 +105,7 @@ class Gateway:
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
+        self._taps: dict[str, Tap] = {}
 
     # --- life ---
 
@@ -308,7 +311,7 @@ class Gateway:
                 name,
                 protocol,
                 self._keeper(name),
-                connect=build.transport(section.line, settings, self._admission, self._say),
+                connect=self._tap(name).through(build.transport(section.line, settings, self._admission, self._say)),
                 wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
                 control_id=new_id,
                 say=self._say,
@@ -514,6 +517,27 @@ class Gateway:
             "waits_for_a_person": late,
             **counts,
         }  # fmt: skip
+
+    def _tap(self, name: str) -> Tap:
+        return self._taps.setdefault(name, Tap())
+
+    def watch(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """What happens on an instrument's line from now on. Raises LabgatewayError when there is no such instrument."""
+        name = str(request.get("instrument"))
+        if name not in self.config.instruments:
+            there = ", ".join(sorted(self.config.instruments)) or "none"
+            raise LabgatewayError(f'There is no instrument "{name[:40]}" in the running config. There are: {there}.')
+        tap = self._tap(name)
+        line = self.lines.get(name)
+        return watch(
+            tap,
+            {
+                "instrument": name,
+                "driver": self.config.instruments[name].driver,
+                "protocol": line.protocol if line else "",
+                "connected": list(tap.peers),
+            },
+        )
 
     async def act(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request of the command line. Raises LabgatewayError in words for the person."""

@@ -78,7 +78,7 @@ class _Service:
         try:
             gateway = Gateway(self.config, store, say=self.say)
             await gateway.start()
-            door = await control.serve(self.config.gateway.data, gateway.act)
+            door = await control.serve(self.config.gateway.data, gateway.act, gateway.watch)
         except (LabgatewayError, OSError) as error:
             await store.close()
             return self._refuse(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,41 @@ def test_nobody_there(tmp_path: Path) -> None:
     """Without a running gateway the error says where we looked and what to do."""
     with pytest.raises(LabgatewayError, match="systemctl status labgateway"):
         control.ask(tmp_path, {"action": "status"})
+
+
+async def test_watching_is_a_stream(tmp_path: Path) -> None:
+    """Line after line until the asker hangs up, which the watched one hears; what is refused is said in words."""
+    ended = asyncio.Event()
+
+    async def counting() -> AsyncGenerator[control.Answer, None]:
+        try:
+            for n in range(1_000_000):
+                yield {"n": n}
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    def watch(request: control.Answer) -> AsyncGenerator[control.Answer, None]:
+        if request["instrument"] == "nobody":
+            raise LabgatewayError("There is no such instrument.")
+        return counting()
+
+    async def act(_: control.Answer) -> control.Answer:
+        return {}
+
+    def first(count: int, instrument: str) -> list[int]:
+        found: list[int] = []
+        for answer in control.follow(tmp_path, {"action": "watch", "instrument": instrument}, seconds=20):
+            found.append(answer["n"])
+            if len(found) == count:
+                break
+        return found
+
+    server = await control.serve(tmp_path, act, watch)
+    try:
+        assert await asyncio.to_thread(first, 5, "xn1") == [0, 1, 2, 3, 4]
+        await asyncio.wait_for(ended.wait(), 10)
+        with pytest.raises(LabgatewayError, match="no such instrument"):
+            await asyncio.to_thread(first, 1, "nobody")
+    finally:
+        server.close()

@@ -1,0 +1,153 @@
+"""One observation as one flat row of named texts: what tables, CSV files and JSON documents are made of.
+
+Text is as it goes into OBX, nothing converted; None: there is none. Times are local to the site with their offset,
+``2026-11-22T08:15:00+07:00``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from labgateway.delivery.facts import letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
+from labgateway.model import Observation, Order, Report, ResultLetter, Settings
+from labgateway.protocols.rows import HL7, unescape
+
+FIELDS: dict[str, str] = {
+    "id": "our id of the observation, 20 characters, unique for ever: by it a receiver drops a repeat (OBX-21)",
+    "replaces": "id of the observation that this one corrects or takes back",
+    "message": "our id of the message, the same on every resend (MSH-10)",
+    "site": "[gateway] name",
+    "facility": "[gateway] facility",
+    "specimen": "specimen id (SPM-2)",
+    "specimen_type": "specimen type, its code (SPM-4.1)",
+    "patient_id": "the order's patient (PID-3.1), without orders the analyzer's",
+    "patient_name": "name in one line (PID-5)",
+    "birth_date": "as ordered, YYYYMMDD (PID-7)",
+    "sex": "as ordered (PID-8)",
+    "ward": "PV1-3.1",
+    "placer": "number that the EMR gave the order (OBR-2.1)",
+    "filler": "OBR-3.1",
+    "order_code": "the test or panel that was ordered (OBR-4.1)",
+    "code": "the EMR's code of this test (OBX-3.1)",
+    "name": "its name in the mapping",
+    "loinc": "its LOINC code in the mapping",
+    "moh": "its index code of the Ministry of Health in the mapping",
+    "value": "the value, exactly as it is to be read (OBX-5)",
+    "unit": "its unit (OBX-6)",
+    "range": "reference range of the analyzer (OBX-7); none when the unit was converted",
+    "flags": "the analyzer's flags, parted by blanks (OBX-8)",
+    "letter": "P preliminary, F final, C corrected, X no result, D deleted, W wrong (OBX-11)",
+    "comments": "the analyzer's comments, a line each",
+    "original_value": "what was measured, where a declared factor changed it",
+    "original_unit": "its unit then",
+    "collected_at": "when the specimen was collected, as ordered",
+    "measured_at": "when the analyzer measured, by its clock",
+    "received_at": "when we received it",
+    "released_at": "when it was released to leave",
+    "instrument": "name of the instrument in config.toml",
+    "model": "its driver",
+    "serial": "its serial number, where it says one",
+    "operator": "who worked at the analyzer",
+    "run": "run or repeat number, where the analyzer says one",
+}
+"""Every field that a table, file or document may ask for, and what it holds."""
+
+TIMES = frozenset({"collected_at", "measured_at", "received_at", "released_at"})
+
+Row = dict[str, str | None]
+
+
+def rows(report: Report, settings: Settings, control_id: str, status: str = "as_sent") -> list[Row]:
+    """One row an observation, in the order of the report; every key of FIELDS is in each.
+
+    status "P": everything that has a value leaves as preliminary. Raises ValueError as ``facts.one_patient``.
+    """
+    one_patient(report)
+    zone = ZoneInfo(settings.timezone)
+    person = patient_of(report)
+    common: Row = {
+        "message": control_id,
+        "site": settings.name,
+        "facility": settings.facility or None,
+        "specimen": report.specimen or None,
+        "patient_id": person.id or plain(person.pid3) or None,
+        "patient_name": _in_one_line(person.pid5) or None,
+        "birth_date": person.birth_date,
+        "sex": person.sex,
+        "released_at": local(report.released_at, zone),
+    }
+    return [_row(o, common, zone, status) for o in report.observations]
+
+
+def _row(o: Observation, common: Row, zone: ZoneInfo, status: str) -> Row:
+    result, letter = o.result, letter_of(o, status)
+    own: Row = {
+        "id": o.id,
+        "replaces": o.replaces,
+        "specimen_type": (plain(o.order.specimen_type) if o.order else "") or result.specimen_type,
+        "code": o.code,
+        "name": o.name,
+        "loinc": o.loinc,
+        "moh": o.moh,
+        "value": value_of(o, letter),
+        "unit": o.unit,
+        "range": None if range_is_of_old_unit(o) else result.range,
+        "flags": " ".join(result.flags),
+        "letter": letter.value,
+        "comments": "\n".join(result.comments),
+        "original_value": o.original_value,
+        "original_unit": o.original_unit,
+        "measured_at": local(o.measured_at, zone),
+        "received_at": local(o.received_at, zone),
+        "instrument": o.instrument,
+        "model": o.model,
+        "serial": result.serial,
+        "operator": result.operator,
+        "run": result.run,
+        **_ordered(o.order, zone),
+    }
+    whole: Row = {**common, **own}
+    return {name: _clean(whole.get(name)) for name in FIELDS}
+
+
+def _ordered(order: Order | None, zone: ZoneInfo) -> Row:
+    if order is None:
+        return {}
+    return {
+        "ward": plain(order.ward),
+        "placer": plain(order.placer),
+        "filler": plain(order.filler),
+        "order_code": order.code,
+        "collected_at": local(order.collected_at, zone),
+    }
+
+
+def plain(field: str) -> str:
+    """The first component of an HL7 field as text: ``P17^EMR`` is P17, ``BLD&blood`` is BLD."""
+    first = field.split("~", 1)[0].split("^", 1)[0].split("&", 1)[0]
+    return unescape(first, HL7, is_hl7=True).strip()
+
+
+def _in_one_line(name: str) -> str:
+    """Family, given and middle name of a PID-5 in this order, as sent."""
+    parts = name.split("~", 1)[0].split("^")[:3]
+    return " ".join(text for part in parts if (text := plain(part)))
+
+
+def local(moment: datetime | None, zone: ZoneInfo) -> str | None:
+    """A moment in the site's time with its offset, to the second."""
+    if moment is None:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(zone).isoformat(timespec="seconds")
+
+
+def _clean(text: str | None) -> str | None:
+    """None for nothing; a lone surrogate is no character and nothing can send it."""
+    if not text:
+        return None
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
+TAKEN_BACK = frozenset({ResultLetter.DELETED.value, ResultLetter.WRONG.value})

@@ -46,6 +46,16 @@ class Destination(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An observation that the destination does not hold as it was sent. id: the observation's. where: the names of
+    the places that differ there, never their content; empty: it is not there at all.
+    """
+
+    id: str
+    where: tuple[str, ...]
+
+
 class Outbox(Protocol):
     """The store, as far as one destination's deliveries are concerned.
 

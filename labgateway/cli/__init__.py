@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("replay", "replay_command"),
     ("mapping", "mapping_command"),
     ("store", "store_command"),
+    ("destination", "destination_command"),
 )
 
 _EPILOG = """\

@@ -64,7 +64,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def mistakes(config: Config, library: Library) -> list[Complaint]:
-    """What is wrong with the drivers and mappings that a config names, instrument by instrument."""
+    """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
+    from labgateway.gateway import outlets
     from labgateway.gateway.build import declared
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
@@ -101,12 +102,21 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
             what = f"the file is written for {mapping.instrument}, and used by {', '.join(users[one.mapping])}."
             cure = f'Write instrument = "{users[one.mapping][0]}" when its lines are right for that instrument.'
             found[Complaint(str(one.mapping), mapping.index.get(("instrument",)), "instrument", what, cure)] = None
+    for name, section in config.destinations.items():
+        if lack := outlets.missing(section):
+            line = line_of(index, ("destination", name, "kind"))
+            found[
+                Complaint(
+                    str(config.file), line, f"destination.{name}", f"needs {lack[0]}, which is not here.", lack[1]
+                )
+            ] = None
     return list(found)
 
 
 def notes(config: Config) -> list[str]:
-    """What is no mistake but may surprise: listeners that only this machine may call."""
-    from labgateway.config import MllpListen, TcpListenLine
+    """What is no mistake but may surprise: listeners that only this machine may call, tests without a ministry's code."""
+    from labgateway.config import FolderDestination, MllpListen, TcpListenLine
+    from labgateway.mapping.table import read
 
     listeners = {f"instrument.{name}": one.line for name, one in config.instruments.items()}
     listeners |= {f"orders.{name}": one for name, one in config.orders.items()}
@@ -114,6 +124,13 @@ def notes(config: Config) -> list[str]:
         f"[{name}] takes calls from this machine only; name who may call: allow = [...]"
         for name, one in listeners.items()
         if isinstance(one, TcpListenLine | MllpListen) and not one.allow and not one.host.startswith("127.")
+    ] + [
+        f"[destination.{name}] writes table 4, and {count} tests of {one.mapping.name} have no `moh` for its MA_CHI_SO"
+        for name, section in config.destinations.items()
+        if isinstance(section, FolderDestination) and section.format == "table4"
+        for one in {one.mapping: one for one in config.instruments.values()}.values()
+        if (mapping := read(one.mapping)[0]) is not None
+        and (count := sum(not line.moh for lines in mapping.tests.values() for line in lines))
     ]
 
 

@@ -7,6 +7,7 @@ in labgateway/delivery that writes a report as bytes, one that sends them, and a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -15,7 +16,6 @@ from pydantic.dataclasses import dataclass
 from labgateway.config.checks import (
     ONLY,
     Connections,
-    Database,
     File,
     Host,
     RemotePort,
@@ -27,7 +27,7 @@ from labgateway.config.checks import (
     wrong,
 )
 
-SUPPORTED = frozenset({"mllp"})
+SUPPORTED = frozenset({"mllp", "sql", "folder"})
 """Kinds that this version runs; the others are read and checked, and complained about."""
 
 
@@ -55,6 +55,28 @@ class TlsKeys:
 
 
 Encrypted = Annotated[TlsKeys, AfterValidator(_one_trust)]
+
+
+def _emr_database(value: str) -> str:
+    if not re.match(r"(postgresql|mysql|mariadb|mssql|oracle)(\+[a-z0-9]+)?://", value):
+        cure = 'Write it as SQLAlchemy does, such as "mysql+pymysql://labgateway@emr.example/emr"; docs/destinations.md lists them.'
+        raise wrong("is no address of a database that labgateway writes to.", cure)
+    if re.match(r"[^/]*//[^/@]*:[^/@]*@", value):
+        raise wrong("holds a password.", "Take it out, put it into a file and name that in password_file.")
+    return value
+
+
+def _table(value: str) -> str:
+    if not re.fullmatch(r"\w+(\.\w+)?", value):
+        raise wrong(
+            "is no name of a table.",
+            'Write it without quotes, with its schema if it has one, such as "emr.lab_results".',
+        )
+    return value
+
+
+EmrDatabase = Annotated[str, AfterValidator(_emr_database)]
+Columns = dict[str, Text]
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
@@ -156,20 +178,29 @@ class MqttDestination(Destination):
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class SqlDestination(Destination):
-    """Kind "sql": each observation is a row of table."""
+    """Kind "sql": each observation is a row of table, which may have its schema before a point.
 
-    url: Database = Field(repr=False)
-    table: Text
+    columns: column -> field; empty: every field under its own name. corrections: "row": a correction is one more row;
+    "update": it takes the place of the row it corrects. read_back: `labgateway reconcile` compares what the table holds.
+    """
+
+    url: EmrDatabase = Field(repr=False)
+    table: Annotated[str, AfterValidator(_table)]
     kind: Literal["sql"] = "sql"
     password_file: File | None = None
+    columns: Columns = Field(default_factory=dict[str, str])
+    corrections: Literal["row", "update"] = "row"
+    read_back: YesNo = True
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class FolderDestination(Destination):
-    """Kind "folder": each report is a file."""
+    """Kind "folder": each report is a file. columns: of csv and table4, as `columns` says."""
 
     path: File
     kind: Literal["folder"] = "folder"
+    format: Literal["hl7", "json", "csv", "table4"] = "hl7"
+    columns: Columns = Field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)

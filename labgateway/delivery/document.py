@@ -3,7 +3,7 @@
     {"schema": 1, "message": "01K…", "site": "LABGATEWAY", "facility": "THIENHANH", "specimen": "A123",
      "instrument": "xn1", "released_at": "2026-11-22T08:16:02+07:00", "results": [{"id": "01K…", "code": "WBC", …}]}
 
-Keys without content are left out; ``results`` hold the names of ``fields.FIELDS``.
+Keys without content are left out; ``results`` hold the names of ``labgateway.fields.FIELDS``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labgateway.delivery.fields import FIELDS, Row, rows
+from labgateway.delivery.flat import Row, rows
+from labgateway.fields import FIELDS
 from labgateway.model import Report, Settings
 
 SEVERAL = "several"

@@ -16,39 +16,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from xml.sax.saxutils import escape, unescape
 
-from labgateway.delivery.fields import TAKEN_BACK, TIMES, Row
+from labgateway.delivery.flat import Row
+from labgateway.fields import TABLE_4, TABLE_4_KNOWN, TIMES
 
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?([eE][+-]?[0-9]+)?")
 _HARMLESS = re.compile(r"[+-]+")
 
-TABLE_4: dict[str, int | None] = {
-    "MA_LK": 100,
-    "STT": 10,
-    "MA_DICH_VU": 15,
-    "MA_CHI_SO": 50,
-    "TEN_CHI_SO": 255,
-    "GIA_TRI": 50,
-    "DON_VI_DO": 50,
-    "MO_TA": None,
-    "KET_LUAN": None,
-    "NGAY_KQ": 12,
-    "MA_BS_DOC_KQ": 255,
-    "DU_PHONG": None,
-}
-"""The fields in their order, each with the most bytes it may have; None: no limit."""
-TABLE_4_KNOWN = {
-    "MA_CHI_SO": "moh",
-    "TEN_CHI_SO": "name",
-    "GIA_TRI": "value",
-    "DON_VI_DO": "unit",
-    "NGAY_KQ": "released_at",
-}
-"""Which field of ours each holds unless it is declared otherwise. STT is counted; the others are the site's to say."""
-TABLE_4_MUST = ("MA_LK", "MA_DICH_VU")
-"""No order says for sure where these stand: the config must."""
-
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REPLACED = "\ufffd"
+_GONE = ("D", "W")
 _RETURN = {"\r": "&#13;"}
 _TAKEN_BACK = "<!-- taken back -->"
 _ELEMENT = re.compile(r"<([A-Z_]+)>([^<]*)</\1>")
@@ -81,7 +57,7 @@ def table_4(found: Iterable[Row], columns: Mapping[str, str]) -> bytes:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<DSACH_CHI_TIET_CLS>"]
     number = 0
     for row in found:
-        if row["letter"] in TAKEN_BACK:
+        if row["letter"] in _GONE:
             lines.append(_TAKEN_BACK)
             continue
         if row["value"] is None:

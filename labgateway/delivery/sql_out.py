@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,12 +24,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchTableError, SQLAlchemyError
 
 from labgateway.delivery import document
-from labgateway.delivery.fields import Row
+from labgateway.delivery.flat import Row
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
 from labgateway.delivery.ports import Difference
+from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.delivery.sql_errors import code_of, is_about_the_data
-from labgateway.delivery.sql_shape import FIRST_ID, UnfitError, differing, values
+from labgateway.delivery.sql_shape import UnfitError, differing, values
 from labgateway.delivery.worker import StuckError, Worker
+from labgateway.fields import FIRST_ID
 
 CONNECT_S = 10.0
 STUCK = "the database does not answer"
@@ -54,8 +57,9 @@ class _Place:
 class SqlDestination:
     """See above.
 
-    url: as SQLAlchemy takes it, without password. table: with its schema before a point, if it has one. columns:
-    column -> field of ``fields.FIELDS``; they hold ``id``, with "update" also ``first_id``. timezone: of columns that
+    url: as SQLAlchemy takes it, without password; that is read from its file at each connection. table: with its
+    schema before a point, if it has one. columns:
+    column -> field of ``labgateway.fields.FIELDS``; they hold ``id``, with "update" also ``first_id``. timezone: of columns that
     keep none.
     """
 
@@ -66,11 +70,12 @@ class SqlDestination:
         columns: Mapping[str, str],
         *,
         timezone: str,
-        password: str | None = None,
+        password_file: Path | None = None,
         update: bool = False,
         answer_s: float = 30.0,
     ) -> None:
-        self._url = make_url(url) if password is None else make_url(url).set(password=password)
+        self._url = make_url(url)
+        self._password_file = password_file
         self._name = table
         self._columns = dict(columns)
         self._filled = {column: field for column, field in columns.items() if field != FIRST_ID}
@@ -227,9 +232,11 @@ class SqlDestination:
     def _opened(self) -> _Place:
         if self._place is None:
             try:
-                engine = _engine(self._url, self._answer_s)
+                engine = _engine(self._url.set(password=read_secret(self._password_file)), self._answer_s)
             except ImportError as error:
                 raise _TroubleError(f"the library {error.name} is not installed; `labgateway check` says how") from None
+            except SecretError as error:
+                raise _TroubleError(str(error)) from None
             try:
                 self._place = _Place(engine, self._described(engine))
             except BaseException:

@@ -19,10 +19,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
 
-from labgateway.delivery.fields import FIELDS, TIMES, Row
-
-FIRST_ID = "first_id"
-"""With corrections = "update": id of the first version, which the row keeps; only there."""
+from labgateway.delivery.flat import Row
+from labgateway.fields import FIELDS, FIRST_ID, TIMES
 
 _PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _DAY = re.compile(r"[0-9]{8}")

@@ -27,6 +27,7 @@ from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
+from labgateway.gateway import outlets
 from labgateway.instruments.driver import Library, line_of
 from labgateway.instruments.spec import Driver, LineSettings
 from labgateway.line.line import Protocol
@@ -117,13 +118,13 @@ def _destination(config: Config, name: str, section: DestinationSection) -> Dest
 
 def _renderer(config: Config, section: DestinationSection) -> Callable[[Report, str], bytes]:
     """How the reports of a destination are written. Raises LabgatewayError for a kind that this version does not run."""
-    settings = Settings(config.gateway.name, config.gateway.facility, config.gateway.timezone)
+    settings = _settings(config)
     match section:
         case MllpDestination():
             options = _oru_options(section)
             return lambda report, control_id: oru.render(report, settings, control_id, options)
         case _:
-            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+            return outlets.renderer(section, settings)
 
 
 def _oru_options(section: MllpDestination) -> OruOptions:
@@ -217,7 +218,11 @@ def transport(
             raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
 
 
-def destination(section: DestinationSection, say: Say) -> Destination:
+def _settings(config: Config) -> Settings:
+    return Settings(config.gateway.name, config.gateway.facility, config.gateway.timezone)
+
+
+def destination(config: Config, section: DestinationSection, say: Say) -> Destination:
     """Make the destination of a section. Raises LabgatewayError for a kind that this version does not run."""
     match section:
         case MllpDestination():
@@ -232,7 +237,7 @@ def destination(section: DestinationSection, say: Say) -> Destination:
                 release2=section.mllp == "2",
             )
         case _:
-            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+            return outlets.destination(section, _settings(config))
 
 
 def certificates(section: DestinationSection) -> TlsFiles | None:

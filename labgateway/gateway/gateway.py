@@ -460,7 +460,7 @@ class Gateway:
     # --- destinations ---
 
     def _open_way(self, name: str, section: Any) -> None:
-        out = build.destination(section, self._say)
+        out = build.destination(self.config, section, self._say)
         sender = Sender(
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
             utcnow=self._utcnow, **build.pace(section),

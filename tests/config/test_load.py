@@ -273,8 +273,6 @@ def test_console_and_instrument_on_one_port() -> None:
         ('[destination.x]\nkind = "fhir"\nurl = "https://h/fhir"', "fhir"),
         ('[destination.x]\nkind = "http"\nurl = "https://h"', "http"),
         ('[destination.x]\nkind = "mqtt"\nhost = "h"\ntopic = "t"', "mqtt"),
-        ('[destination.x]\nkind = "sql"\nurl = "postgresql://h/d"\ntable = "t"', "sql"),
-        ('[destination.x]\nkind = "folder"\npath = "out"', "folder"),
         ('[destination.x]\nkind = "nats"\nservers = ["nats://h"]\nsubject = "s"', "nats"),
     ],
 )
@@ -424,3 +422,41 @@ def test_sample_of_other_kinds() -> None:
     found = complaints(re.sub(r"^#   ", "", last, flags=re.MULTILINE))
     assert len(found) == last.count("#   [")
     assert all("cannot run it" in complaint.what for complaint in found), "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "what"),
+    [
+        (
+            'kind = "sql"\nurl = "mysql+pymysql://h/d"\ntable = "t"\ncolumns = { a = "valu" }',
+            "columns.a",
+            "none of the fields",
+        ),
+        (
+            'kind = "sql"\nurl = "mysql+pymysql://h/d"\ntable = "t"\ncolumns = { a = "value" }',
+            "columns",
+            "hold no `id`",
+        ),
+        (
+            'kind = "sql"\nurl = "mysql+pymysql://h/d"\ntable = "t"\ncolumns = { a = "id", b = "id" }',
+            "columns",
+            "2 times",
+        ),
+        ('kind = "sql"\nurl = "sqlite:///x"\ntable = "t"', "url", "no address"),
+        ('kind = "sql"\nurl = "mysql+pymysql://u:p@h/d"\ntable = "t"', "url", "password"),
+        ('kind = "sql"\nurl = "mysql+pymysql://h/d"\ntable = "t; x"', "table", "no name"),
+        ('kind = "folder"\npath = "o"\nformat = "hl7"\ncolumns = { a = "id" }', "columns", "has no columns"),
+        ('kind = "folder"\npath = "o"\nformat = "csv"\ncolumns = { a = "nam" }', "columns.a", "none of the fields"),
+        ('kind = "folder"\npath = "o"\nconnections = 2', "connections", "one report after the other"),
+        (
+            'kind = "folder"\npath = "o"\nformat = "table4"\ncolumns = { MA_LK = "placer", MA_DICH_VU = "code", STT = "id" }',
+            "columns.STT",
+            "no field of table 4",
+        ),
+    ],
+)
+def test_columns(text: str, key: str, what: str) -> None:
+    """A column that is declared wrong is said with its key."""
+    found = complaints("[destination.x]\n" + text)
+    said = [one for one in found if one.key == f"destination.x.{key}"]
+    assert said and any(what in one.what for one in said), found

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labgateway.delivery import document, sheets
-from labgateway.delivery.fields import FIELDS, rows
+from labgateway.delivery.flat import rows
+from labgateway.fields import FIELDS, TABLE_4
 from labgateway.model import ResultLetter
 from tests.delivery.reports import PERSON, SETTINGS, observation, order, report
 
@@ -107,7 +108,7 @@ def test_table_4_has_its_twelve_fields_in_order() -> None:
     root = ElementTree.fromstring(body)
     assert root.tag == "DSACH_CHI_TIET_CLS"
     first, second = root
-    assert [child.tag for child in first] == list(sheets.TABLE_4)
+    assert [child.tag for child in first] == list(TABLE_4)
     assert {child.tag: child.text for child in first} == {
         "MA_LK": "P17", "STT": "1", "MA_DICH_VU": "CBC", "MA_CHI_SO": "22.0121", "TEN_CHI_SO": "Tên HGB",
         "GIA_TRI": "134", "DON_VI_DO": "g/L", "MO_TA": None, "KET_LUAN": None, "NGAY_KQ": "202611220816",

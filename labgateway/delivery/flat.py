@@ -10,52 +10,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from labgateway.delivery.facts import letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
-from labgateway.model import Observation, Order, Report, ResultLetter, Settings
+from labgateway.fields import FIELDS
+from labgateway.model import Observation, Order, Report, Settings
 from labgateway.protocols.rows import HL7, unescape
 
-FIELDS: dict[str, str] = {
-    "id": "our id of the observation, 20 characters, unique for ever: by it a receiver drops a repeat (OBX-21)",
-    "replaces": "id of the observation that this one corrects or takes back",
-    "message": "our id of the message, the same on every resend (MSH-10)",
-    "site": "[gateway] name",
-    "facility": "[gateway] facility",
-    "specimen": "specimen id (SPM-2)",
-    "specimen_type": "specimen type, its code (SPM-4.1)",
-    "patient_id": "the order's patient (PID-3.1), without orders the analyzer's",
-    "patient_name": "name in one line (PID-5)",
-    "birth_date": "as ordered, YYYYMMDD (PID-7)",
-    "sex": "as ordered (PID-8)",
-    "ward": "PV1-3.1",
-    "placer": "number that the EMR gave the order (OBR-2.1)",
-    "filler": "OBR-3.1",
-    "order_code": "the test or panel that was ordered (OBR-4.1)",
-    "code": "the EMR's code of this test (OBX-3.1)",
-    "name": "its name in the mapping",
-    "loinc": "its LOINC code in the mapping",
-    "moh": "its index code of the Ministry of Health in the mapping",
-    "value": "the value, exactly as it is to be read (OBX-5)",
-    "unit": "its unit (OBX-6)",
-    "range": "reference range of the analyzer (OBX-7); none when the unit was converted",
-    "flags": "the analyzer's flags, parted by blanks (OBX-8)",
-    "letter": "P preliminary, F final, C corrected, X no result, D deleted, W wrong (OBX-11)",
-    "comments": "the analyzer's comments, a line each",
-    "original_value": "what was measured, where a declared factor changed it",
-    "original_unit": "its unit then",
-    "collected_at": "when the specimen was collected, as ordered",
-    "measured_at": "when the analyzer measured, by its clock",
-    "received_at": "when we received it",
-    "released_at": "when it was released to leave",
-    "instrument": "name of the instrument in config.toml",
-    "model": "its driver",
-    "serial": "its serial number, where it says one",
-    "operator": "who worked at the analyzer",
-    "run": "run or repeat number, where the analyzer says one",
-}
-"""Every field that a table, file or document may ask for, and what it holds."""
-
-TIMES = frozenset({"collected_at", "measured_at", "received_at", "released_at"})
-
 Row = dict[str, str | None]
+"""Field -> its text."""
 
 
 def rows(report: Report, settings: Settings, control_id: str, status: str = "as_sent") -> list[Row]:
@@ -148,6 +108,3 @@ def _clean(text: str | None) -> str | None:
     if not text:
         return None
     return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-
-
-TAKEN_BACK = frozenset({ResultLetter.DELETED.value, ResultLetter.WRONG.value})

@@ -1,0 +1,91 @@
+"""Tables, folders and brokers: how their sections become renderers, destinations and statements. Nothing is started."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from labgateway.config import DestinationSection, FolderDestination, SqlDestination
+from labgateway.delivery import document, oru, sheets, sql_shape
+from labgateway.delivery.flat import rows
+from labgateway.delivery.folder_out import FolderDestination as FolderOut
+from labgateway.delivery.ports import Destination
+from labgateway.delivery.sql_out import SqlDestination as SqlOut
+from labgateway.errors import LabgatewayError
+from labgateway.fields import FIELDS, FIRST_ID
+from labgateway.model import Report, Settings
+
+Render = Callable[[Report, str], bytes]
+
+_ENDINGS = {"hl7": "hl7", "json": "json", "csv": "csv", "table4": "xml"}
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql", "aiomqtt": "mqtt", "nats": "nats"}
+_OWN = {"oracledb": "oracledb", "pyodbc": "pyodbc", "pymssql": "pymssql"}
+
+
+def renderer(section: DestinationSection, settings: Settings) -> Render:
+    """How the reports of such a destination are written. Raises LabgatewayError for another kind."""
+    match section:
+        case FolderDestination(format="hl7"):
+            options = oru.OruOptions(status=section.status)
+            return lambda report, control_id: oru.render(report, settings, control_id, options)
+        case FolderDestination(format="csv"):
+            columns = section.columns or {name: name for name in FIELDS}
+            return lambda report, number: sheets.csv_file(rows(report, settings, number, section.status), columns)
+        case FolderDestination(format="table4"):
+            return lambda report, number: sheets.table_4(
+                rows(report, settings, number, section.status), section.columns
+            )
+        case SqlDestination() | FolderDestination():
+            return lambda report, control_id: document.render(report, settings, control_id, section.status)
+        case _:
+            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+
+
+def destination(section: DestinationSection, settings: Settings) -> Destination:
+    """Make it. Raises LabgatewayError for another kind; a missing library costs only the destination, when it is used."""
+    match section:
+        case SqlDestination():
+            return SqlOut(
+                section.url, section.table, table_columns(section), timezone=settings.timezone,
+                password_file=section.password_file, update=section.corrections == "update", answer_s=section.answer_s,
+            )  # fmt: skip
+        case FolderDestination():
+            unfit: Callable[[bytes], str] = sheets.unfit if section.format == "table4" else lambda _: ""
+            return FolderOut(section.path, _ENDINGS[section.format], answer_s=section.answer_s, unfit=unfit)
+        case _:
+            raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
+
+
+def table_columns(section: SqlDestination) -> dict[str, str]:
+    """Column -> field, as declared or all that there are."""
+    if section.columns:
+        return dict(section.columns)
+    first = {FIRST_ID: FIRST_ID} if section.corrections == "update" else {}
+    return {**first, **sql_shape.default_columns()}
+
+
+def statement(section: SqlDestination) -> str:
+    """The statement that makes the table of a destination, in the words of its database."""
+    dialect = make_url(section.url).get_backend_name()
+    return sql_shape.ddl(section.table, table_columns(section), dialect, update=section.corrections == "update")
+
+
+def missing(section: DestinationSection) -> tuple[str, str] | None:
+    """What library a destination lacks, and how it is installed; None: nothing."""
+    match section:
+        case SqlDestination():
+            try:
+                driver = make_url(section.url).get_dialect()
+                library = driver.driver
+            except (ArgumentError, NoSuchModuleError):
+                return "a database of this name", "Compare the address with docs/destinations.md."
+        case _:
+            return None
+    library = {"cx_oracle": "cx_Oracle"}.get(library, library)
+    if importlib.util.find_spec(library) is not None:
+        return None
+    wanted = f"'labgateway[{_EXTRAS[library]}]'" if library in _EXTRAS else _OWN.get(library, library)
+    return f"the library {library}", f"Install it beside labgateway: pip install {wanted}"

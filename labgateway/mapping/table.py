@@ -35,6 +35,8 @@ _KEYS = (
 _MOST_DECIMALS = 10
 UNDECIDED = "?"
 """The `emr` of a drafted line: a person has to say what the EMR calls the test."""
+NOT_DECIDED = "is not decided yet."
+"""What is said of such a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ class _Reading:
         emr = self.names((*where, "emr"), table["emr"]) if "emr" in table else ()
         if UNDECIDED in emr:
             cure = "Write what the EMR calls the test, or move the code under [leave_out] with the reason."
-            self.complain((*where, "emr"), "is not decided yet.", cure)
+            self.complain((*where, "emr"), NOT_DECIDED, cure)
         unit = self.text(table, where, "unit", empty=False) if "unit" in table else None
         times = self.times(table, where)
         if "unit" in table and "times" not in table:

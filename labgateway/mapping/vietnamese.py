@@ -11,6 +11,7 @@ import re
 from functools import cache
 
 from labgateway.errors import Reason
+from labgateway.mapping import sheet_vietnamese
 
 _SENTENCES: dict[str, str] = {
     # toml_lines
@@ -216,7 +217,7 @@ def translated(text: str) -> str | None:
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Every template as a pattern, the one with the most words of its own first."""
-    templates = _SENTENCES | _REASONS
+    templates = sheet_vietnamese.SENTENCES | _SENTENCES | _REASONS
     longest = sorted(templates, key=lambda one: -len(one.replace("{}", "")))
     return tuple((_pattern(english), templates[english]) for english in longest)
 

@@ -29,8 +29,7 @@ from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.gateway import outlets
 from labgateway.instruments.driver import Library, line_of
-from labgateway.instruments.spec import Driver, LineSettings
-from labgateway.line.line import Protocol
+from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
 from labgateway.mapping.table import settle
@@ -162,7 +161,7 @@ def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"
     return "asked"
 
 
-def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[Protocol, LineSettings]:
+def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[str, LineSettings]:
     """What a line speaks and how it is set. Of a broken driver what its file says, so that its messages are kept until
     it is mended.
 
@@ -178,16 +177,19 @@ def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple
             if said:
                 found = said
                 break
-    match found:
-        case "hl7":
-            return "hl7", settings
-        case "astm":
-            return "astm", settings
-        case other:
-            raise LabgatewayError(
-                f"driver {name} speaks {other}, which no line of this version speaks yet; take this instrument out of "
-                "config.toml, and read its files with labgateway decode"
-            )
+    if why := NOT_LIVE.get(found):
+        raise LabgatewayError(
+            f"driver {name} speaks {found}, which no line of this version speaks: {why}. Take this instrument out of "
+            "config.toml, and read its files with labgateway decode"
+        )
+    return found, settings
+
+
+NOT_LIVE = {
+    TABLE: "it is for files with a header row",
+    "beckman_lh": "where a message of several blocks ends is not known well enough to acknowledge one",
+}
+"""Protocols of drivers that are no framing of a line, and why."""
 
 
 def transport(
@@ -269,9 +271,26 @@ def line_options(instrument: InstrumentRules) -> dict[str, Any]:
     driver = instrument.driver
     if isinstance(driver, Problem):
         return {}
-    if driver.protocol == "hl7":
-        return {"encoding": driver.line.encoding, "ack": driver.ack}
-    return {"sends": instrument.orders != "off"}
+    match driver.protocol:
+        case "hl7":
+            return {"encoding": driver.line.encoding, "ack": driver.ack}
+        case "astm":
+            return {"sends": instrument.orders != "off"}
+        case _:
+            return {"reply": reply_of(driver.line.replies)} if driver.line.replies else {}
+
+
+def reply_of(replies: Iterable[Reply]) -> Callable[[bytes], bytes | None]:
+    """What is said to a text: the first reply whose expression fits, its groups filled in. Bytes pass as they are."""
+
+    def reply(text: bytes) -> bytes | None:
+        said = text.decode("latin-1")
+        for one in replies:
+            if found := one.when.search(said):
+                return found.expand(one.say).encode("latin-1")
+        return None
+
+    return reply
 
 
 def pace(section: DestinationSection) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from labgateway.instruments.spec import (
     Parity,
     Query,
     Recognise,
+    Reply,
     RowRule,
     Serial,
     Variant,
@@ -332,8 +333,25 @@ def _line(table: Table) -> LineSettings:
         known = f"utf-8, latin-1, {', '.join(text.OWN)}"
         table.wrong("encoding", f'"{encoding}" is not known.', f"Use {known}, or another that Python knows.")
     queries = table.flag("queries", default=False)
+    replies = tuple(reply for each in table.tables("replies") if (reply := _reply(each)))
     table.done()
-    return LineSettings(kinds or LineSettings().kinds, settings, queries, encoding)
+    return LineSettings(kinds or LineSettings().kinds, settings, queries, encoding, replies)
+
+
+def _reply(table: Table) -> Reply | None:
+    when = _pattern(table, "when", table.take("when"))
+    say = table.take("say")
+    if not isinstance(say, str) or not say:
+        table.wrong("say", "must be a text.", 'Write what is said, such as say = "SE".')
+    elif when is not None:
+        try:
+            # Without any text every group is empty: a wrong template is found before it is needed.
+            if found := re.compile(f"{when.pattern}|").match(""):
+                found.expand(say).encode("latin-1")
+        except (re.error, IndexError, UnicodeEncodeError) as error:
+            table.wrong("say", f"cannot be said: {error}.", r"Write Latin-1; \g<name> stands for a group of `when`.")
+    table.done()
+    return Reply(when, say) if when is not None and isinstance(say, str) else None
 
 
 def _words(table: Table) -> Words:

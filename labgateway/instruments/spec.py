@@ -49,13 +49,25 @@ class Serial:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """One of [line] replies. say: the text that follows the acknowledgment, a template for ``re.Match.expand``."""
+
+    when: re.Pattern[str]
+    say: str
+
+
+@dataclass(frozen=True, slots=True)
 class LineSettings:
-    """[line]. encoding None: MSH-18, else UTF-8, else Latin-1 with a mark. queries: asks the host for orders."""
+    """[line]. encoding None: MSH-18, else UTF-8, else Latin-1 with a mark. queries: asks the host for orders.
+
+    replies: of a raw framing; the first whose expression fits a text is said.
+    """
 
     kinds: tuple[str, ...] = ("tcp-listen", "tcp", "serial")
     serial: Serial = Serial()
     queries: bool = False
     encoding: str | None = None
+    replies: tuple[Reply, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Literal, assert_never
 
 from labgateway.line.arrival import Keep, Stats, Told
 from labgateway.line.astm import NO_CONNECTION, AstmConversation, MessageEnd
 from labgateway.line.mllp import MllpConversation
+from labgateway.line.raw import RawConversation, Reply, no_reply
 from labgateway.line.wiring import CallAt, Timer, Wiring
 from labgateway.protocols.astm_rules import LinkRules
 from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
 from labgateway.transports.channel import Channel, OpenSession, Say, Session, Sparing, Transport, quiet
 
-Protocol = Literal["astm", "hl7"]
+Conversation = AstmConversation | MllpConversation | RawConversation
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of one message in memory, per connection. Sysmex sends 300 kB of scattergrams, HL7 with images some megabytes."""
@@ -29,10 +29,11 @@ BUSY_S = 10.0
 class Line:
     """One instrument's line.
 
-    name: the instrument as configured. protocol: what it speaks. keep: stores one arrival and calls back in the
-    event loop after the commit, exactly once and in order. connect: makes the transport, given what opens a
-    session; None when somebody else calls ``open``.
+    name: the instrument as configured. protocol: astm, hl7, or a framing of raw_framing.FRAMINGS. keep: stores one
+    arrival and calls back in the event loop after the commit, exactly once and in order. connect: makes the transport,
+    given what opens a session; None when somebody else calls ``open``.
     link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line.
+    reply: of a line with a raw framing.
     max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
     for their commit before it is not read any more.
     clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
@@ -42,7 +43,7 @@ class Line:
     def __init__(
         self,
         name: str,
-        protocol: Protocol,
+        protocol: str,
         keep: Keep,
         *,
         connect: Callable[[OpenSession], Transport] | None = None,
@@ -51,6 +52,7 @@ class Line:
         sends: bool = False,
         ack: AckProfile = STANDARD_ACK,
         encoding: str | None = None,
+        reply: Reply = no_reply,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         pending_limit: int = PENDING_LIMIT,
         clock: Callable[[], float] = time.monotonic,
@@ -75,12 +77,13 @@ class Line:
             encoding=encoding,
         )
         self.name = name
-        self.protocol: Protocol = protocol
+        self.protocol = protocol
         self._link_rules = link_rules
         self._message_end: MessageEnd = message_end
         self._sends = sends
         self._ack = ack
-        self._conversations: dict[AstmConversation | MllpConversation, AstmConversation | MllpConversation] = {}
+        self._reply = reply
+        self._conversations: dict[Conversation, Conversation] = {}
         self._busy = False
         self._rest: Timer | None = None
         self.transport = connect(self.open) if connect else None
@@ -141,7 +144,7 @@ class Line:
 
     def open(self, channel: Channel) -> Session:
         """Open a conversation on a new connection."""
-        conversation: AstmConversation | MllpConversation
+        conversation: Conversation
         match self.protocol:
             case "astm":
                 conversation = AstmConversation(
@@ -149,8 +152,8 @@ class Line:
                 )
             case "hl7":
                 conversation = MllpConversation(self._wiring, channel, profile=self._ack)
-            case _:
-                assert_never(self.protocol)
+            case framing:
+                conversation = RawConversation(self._wiring, channel, framing, self._reply)
         conversation.busy = self._busy or self._rest is not None
         self._conversations[conversation] = conversation
         self.stats.connections += 1

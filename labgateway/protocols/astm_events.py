@@ -13,6 +13,7 @@ class Why(StrEnum):
     TIMEOUT = "nothing came for 30 s"
     RESTARTED = "the instrument began anew"
     LOST = "the connection was lost"
+    QUIET = "it did not go on for 10 s"
     FLOOD = "the instrument does not wait for answers"
 
 
@@ -56,6 +57,14 @@ class Noise:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A text of a raw framing that will not come whole, and that nobody will send again. May hold patient data."""
+
+    data: bytes
+    why: str
+
+
 class NotSentWhy(StrEnum):
     """Why a message of ours did not arrive whole; it has to be sent again from its beginning."""
 
@@ -84,5 +93,7 @@ class NotSent:
 
 Event = Opened | Frame | Closed | Broken | Noise
 """What a receiver says."""
+RawEvent = Event | Unfinished
+"""What the receiver of a raw framing says."""
 SenderEvent = Sent | NotSent
 """What a sender says."""

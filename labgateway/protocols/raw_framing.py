@@ -7,10 +7,13 @@
     olympus          STX text ETX|ETB bcc                bcc: XOR of all behind STX, the end included; any byte
     siemens_spec79   STX mt text lrc ETX                 lrc: XOR of mt and text, 0x03 sent as 0x7F; answered by mt
     dimension        STX text cs ETX                     cs: sum of text, two hex digits
+    rapidpoint       STX text ETX cs EOT                 cs: sum of STX to ETX, two hex digits; answered by such a text
+    hitachi          STX text ETX                        answered by a text: > go on, ? say it again
     beckman_lh       STX hh text crcc ETX                blocks of one text; hh and crcc are cut off, not verified
 
 Sources: labgateway research notes, instruments (2026-11), chapter 2 and the chapters of each instrument. The sums
-of bci, olympus and siemens_spec79 were recomputed over real transmissions.
+of bci, olympus and siemens_spec79 were recomputed over real transmissions; rapidpoint's answer, STX ACK ETX 0B EOT,
+and hitachi's stand in drivers in use.
 
 Not here: the conversation (raw_receiver), what a text says (instruments/layout).
 """
@@ -37,6 +40,8 @@ class Check(Enum):
     """One byte before the end: XOR of what stands between STX and it; 0x03 travels as 0x7F."""
     SUM_BEFORE = auto()
     """Two hex digits before the end: sum mod 256 of what stands between STX and them."""
+    SUM_BEHIND = auto()
+    """Two hex digits and EOT behind the end: sum mod 256 of what stands from STX to the end, both included."""
 
 
 class Answer(Enum):
@@ -45,6 +50,10 @@ class Answer(Enum):
     ACK = auto()
     COUNTER = auto()
     """The first byte of its text."""
+    FRAMED = auto()
+    """ACK and NAK, each as a text of its own."""
+    MORE = auto()
+    """The texts ``>`` and ``?``; a reply takes their place."""
     NOTHING = auto()
 
 
@@ -74,6 +83,8 @@ FRAMINGS: dict[str, Framing] = {
     "olympus": Framing(ends=bytes([ETX, ETB]), check=Check.XOR_BEHIND),
     "siemens_spec79": Framing(check=Check.XOR_BEFORE, answer=Answer.COUNTER),
     "dimension": Framing(check=Check.SUM_BEFORE),
+    "rapidpoint": Framing(check=Check.SUM_BEHIND, answer=Answer.FRAMED),
+    "hitachi": Framing(answer=Answer.MORE),
     "beckman_lh": Framing(cut=(2, 4), joined=True),
 }
 """The names that driver.toml may give as protocol."""
@@ -118,6 +129,12 @@ def find(data: bytes | bytearray, framing: Framing, at: int = 0) -> Found | None
         case Check.XOR_BEFORE:
             good = len(text) > 1 and text[-1] == _as_sent(_xor(text[:-1]))
             text = text[:-1]
+        case Check.SUM_BEHIND:
+            behind = bytes(data[stop : stop + 3])
+            if len(behind) < 3:
+                return None
+            good = behind.upper() == b"%02X\x04" % (sum(data[start:stop]) & 0xFF)
+            stop += 3
         case Check.SUM_BEFORE:
             good = len(text) > 2 and text[-2:].upper() == b"%02X" % (sum(text[:-2]) & 0xFF)
             text = text[:-2]
@@ -151,7 +168,7 @@ def wrap(text: bytes, framing: Framing, *, last: bool = True) -> bytes:
     end = ETX if ETX in framing.ends else framing.ends[0]
     end = end if last or ETB not in framing.ends else ETB
     match framing.check:
-        case Check.NONE | Check.XOR_BEHIND:
+        case Check.NONE | Check.XOR_BEHIND | Check.SUM_BEHIND:
             pass
         case Check.BCI:
             body += bytes([GS])
@@ -161,7 +178,13 @@ def wrap(text: bytes, framing: Framing, *, last: bool = True) -> bytes:
         case Check.SUM_BEFORE:
             body += b"%02X" % (sum(body) & 0xFF)
     block = bytes([STX]) + body + bytes([end])
-    return block + bytes([_xor(block[1:])]) if framing.check is Check.XOR_BEHIND else block
+    match framing.check:
+        case Check.XOR_BEHIND:
+            return block + bytes([_xor(block[1:])])
+        case Check.SUM_BEHIND:
+            return block + b"%02X" % (sum(block) & 0xFF) + bytes([EOT])
+        case _:
+            return block
 
 
 @dataclass(frozen=True, slots=True)

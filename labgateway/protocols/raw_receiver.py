@@ -6,23 +6,25 @@ Bytes and times go in, events come out, answers are asked for. Which bytes are a
     READY     ENQ, where the framing has it    ACK, or NAK while busy                         READY
     READY     EOT                              Closed                                         READY
     READY     a good text                      Frame                                          DECIDING
-    READY     a damaged or endless text        NAK where texts are answered, else nothing     READY
-    DECIDING  accept(), refuse()               the framing's answer, NAK                      READY
+    READY     a damaged or endless text        NAK where texts are answered, else Unfinished  READY
+    READY     ACK, NAK to our reply            nothing; the reply again, three times          READY
+    DECIDING  accept(), refuse()               the framing's answer and our reply; NAK        READY
     DECIDING  bytes                            kept for later, up to a bound                  DECIDING
     DECIDING  15 s                             the answer is late and is not given            DECIDING
     any       lost()                           Broken(LOST) if a text was begun or undecided  READY
 
-Repeats are not told apart: these protocols number nothing, and the same result twice is found out where
-results are compared. Not here: orders and answers to queries.
+A text that was begun and will not end is Unfinished: where nothing is answered its sender believes it received, and
+where texts are answered it is shown until it comes again. Repeats are not told apart: these protocols number nothing,
+and the same result twice is found out where results are compared. Not here: what a reply says.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
-from labgateway.protocols.astm_events import Broken, Closed, Event, Frame, Noise, Opened, Why
+from labgateway.protocols.astm_events import Broken, Closed, Frame, Noise, Opened, RawEvent, Unfinished, Why
 from labgateway.protocols.astm_rules import Fault
-from labgateway.protocols.raw_framing import ACK, ENQ, EOT, MAX_TEXT_BYTES, NAK, STX, Answer, Framing, find
+from labgateway.protocols.raw_framing import ACK, ENQ, EOT, MAX_TEXT_BYTES, NAK, STX, Answer, Framing, find, wrap
 
 __all__ = ["RawReceiver"]
 
@@ -34,6 +36,7 @@ ANSWER_S = 15.0
 """An instrument no longer waits for an answer after so long (as LIS1-A 6.5.1.2; none of these documents says less)."""
 NOISE_BYTES = 1024
 """So much of what belongs to nothing is shown."""
+REPLY_TRIES = 3
 
 
 class RawReceiver:
@@ -49,7 +52,7 @@ class RawReceiver:
         self.busy = False
         self.faults: Counter[Fault] = Counter()
         self._buffer = bytearray()
-        self._events: deque[Event] = deque()
+        self._events: deque[RawEvent] = deque()
         self._out = bytearray()
         self._offered: Frame | None = None
         self._offered_at = 0.0
@@ -57,8 +60,11 @@ class RawReceiver:
         self._heard_at = 0.0
         self._noise = bytearray()
         self._noise_length = 0
+        self._reply = b""
+        """Our text that was not answered yet."""
+        self._replied = 0
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> RawEvent | None:
         """The next event in order, None when there is none for now."""
         return self._events.popleft() if self._events else None
 
@@ -93,6 +99,7 @@ class RawReceiver:
         if self._offered is not None:
             self._late = True
         elif self._buffer:
+            self._give_up(Why.QUIET)
             del self._buffer[:1]
             self._reject(Fault.UNFINISHED)
             self._run(now)
@@ -100,10 +107,11 @@ class RawReceiver:
             self._say_noise()
         self._arm()
 
-    def accept(self, frame: Frame | None = None, *, now: float | None = None) -> None:
+    def accept(self, frame: Frame | None = None, *, now: float | None = None, reply: bytes | None = None) -> None:
         """Acknowledge the text of the last Frame event, after the commit where it completes a message.
 
-        frame: that frame, so that a late decision touches no other. Does nothing when none waits.
+        frame: that frame, so that a late decision touches no other. reply: a text of ours that follows the answer (or
+        is it). Does nothing when none waits.
         """
         offered = self._offered
         if offered is None or (frame is not None and frame is not offered):
@@ -114,8 +122,15 @@ class RawReceiver:
                     self._out.append(ACK)
                 case Answer.COUNTER:
                     self._out += offered.text[:1]
-                case Answer.NOTHING:
+                case Answer.FRAMED:
+                    self._out += wrap(bytes([ACK]), self.framing)
+                case Answer.MORE if reply is None:
+                    self._out += wrap(b">", self.framing)
+                case Answer.NOTHING | Answer.MORE:
                     pass
+            if reply is not None:
+                self._reply, self._replied = wrap(reply, self.framing), 1
+                self._out += self._reply
         self._decided(now)
 
     def refuse(self, frame: Frame | None = None, *, now: float | None = None) -> None:
@@ -131,6 +146,8 @@ class RawReceiver:
         """The connection is gone: nothing is kept."""
         self._heard_at = now
         broken = not self.idle
+        if self._offered is None:
+            self._give_up(Why.LOST)
         self._say_noise()
         if broken:
             self._events.append(Broken(Why.LOST))
@@ -157,7 +174,11 @@ class RawReceiver:
                 self._note_noise(whole[: found.start])
             self._say_noise()
             if not found.good:
+                if self.framing.answer is Answer.NOTHING:
+                    self._events.append(Unfinished(whole[found.start :], Fault.CHECKSUM.value))
                 self._reject(Fault.CHECKSUM)
+            elif self.framing.answer is Answer.FRAMED and found.text in (b"\x06", b"\x15"):
+                self._answered(found.text[0])
             elif len(found.text) > MAX_TEXT_BYTES:
                 self._reject(Fault.TOO_LONG)
             else:
@@ -183,9 +204,24 @@ class RawReceiver:
                     self._events.append(Opened())
             elif self.framing.enquiry and byte == EOT:
                 self._events.append(Closed())
-            elif byte not in b"\r\n\x00\x06":
+            elif byte in (ACK, NAK):
+                self._answered(byte)
+            elif byte not in b"\r\n\x00\x04":
                 noise.append(byte)
         self._note_noise(bytes(noise))
+
+    def _answered(self, answer: int) -> None:
+        """What the instrument says to our reply."""
+        if answer == NAK and self._reply and self._replied < REPLY_TRIES:
+            self._replied += 1
+            self._out += self._reply
+        else:
+            self._reply = b""
+
+    def _give_up(self, why: Why) -> None:
+        """What has begun is handed out: it will not be whole."""
+        if len(self._buffer) > 1 and self._buffer[0] == STX:
+            self._events.append(Unfinished(bytes(self._buffer[:MAX_TEXT_BYTES]), why.value))
 
     def _note_noise(self, data: bytes) -> None:
         self._noise_length += len(data)
@@ -202,8 +238,15 @@ class RawReceiver:
         self._nak()
 
     def _nak(self) -> None:
-        if self.framing.answer is not Answer.NOTHING:
-            self._out.append(NAK)
+        match self.framing.answer:
+            case Answer.NOTHING:
+                pass
+            case Answer.FRAMED:
+                self._out += wrap(bytes([NAK]), self.framing)
+            case Answer.MORE:
+                self._out += wrap(b"?", self.framing)
+            case Answer.ACK | Answer.COUNTER:
+                self._out.append(NAK)
 
     def _decided(self, now: float | None) -> None:
         self._offered = None
@@ -213,6 +256,7 @@ class RawReceiver:
     def _reset(self) -> None:
         self._offered = None
         self._buffer.clear()
+        self._reply = b""
 
     def _arm(self) -> None:
         if self._offered is not None:

@@ -8,20 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labgateway.protocols.astm_events import Broken, Event, Frame
+from labgateway.protocols.astm_events import Broken, Frame, RawEvent, Unfinished
 from labgateway.protocols.raw_framing import FRAMINGS, MAX_TEXT_BYTES, Answer, Check, unframe, wrap
 from labgateway.protocols.raw_receiver import ANSWER_S, HELD_BYTES, NOISE_BYTES, QUIET_S, RawReceiver
 
 NAMES = sorted(FRAMINGS)
 names = st.sampled_from(NAMES)
+REFUSALS = {Answer.NOTHING: b"", Answer.FRAMED: b"\x02\x15\x031A\x04", Answer.MORE: b"\x02?\x03"}
 texts = st.lists(st.text("ABC 019.|;\x1e", min_size=2, max_size=30).map(str.encode), min_size=1, max_size=5)
 junk = st.binary(max_size=40) | st.lists(st.sampled_from(b"\x02\x03\x04\x05\x06\x17\x1a\x1d\r\nA1")).map(bytes)
 
 
-def converse(name: str, pieces: list[bytes]) -> tuple[list[Event], bytes]:
+def converse(name: str, pieces: list[bytes]) -> tuple[list[RawEvent], bytes]:
     """Everything said and answered when each text is accepted at once."""
     machine = RawReceiver(FRAMINGS[name])
-    events: list[Event] = []
+    events: list[RawEvent] = []
     out = b""
     for piece in pieces:
         machine.feed(piece, 0.0)
@@ -42,6 +43,10 @@ def test_what_is_wrapped_is_read(name: str, sent: list[bytes]) -> None:
     match framing.answer:
         case Answer.ACK:
             assert out == b"\x06" * len(sent)
+        case Answer.FRAMED:
+            assert out == b"\x02\x06\x030B\x04" * len(sent)
+        case Answer.MORE:
+            assert out == b"\x02>\x03" * len(sent)
         case Answer.COUNTER:
             assert out == b"".join(text[:1] for text in sent)
         case Answer.NOTHING:
@@ -88,7 +93,7 @@ def test_nothing_is_answered_before_it_is_accepted(name: str) -> None:
     assert machine.next_event() is None
     assert machine.bytes_to_send() == b""
     machine.refuse()
-    assert machine.bytes_to_send() == (b"" if FRAMINGS[name].answer is Answer.NOTHING else b"\x15")
+    assert machine.bytes_to_send() == REFUSALS.get(FRAMINGS[name].answer, b"\x15")
     second = machine.next_event()
     assert isinstance(second, Frame)
     machine.tick(ANSWER_S)
@@ -134,7 +139,7 @@ def test_a_broken_off_text_does_not_swallow_the_next(name: str) -> None:
     assert machine.deadline == QUIET_S
     machine.tick(QUIET_S)
     machine.feed(wrap(b"whole", FRAMINGS[name]), 11.0)
-    events: list[Event] = []
+    events: list[RawEvent] = []
     while (event := machine.next_event()) is not None:
         events.append(event)
     assert [event.text for event in events if isinstance(event, Frame)] == [b"whole"]
@@ -160,3 +165,42 @@ def test_the_blocks_of_one_text_are_joined() -> None:
     """Beckman LH: two digits in front and four behind each block belong to the framing."""
     framing = FRAMINGS["beckman_lh"]
     assert unframe(wrap(b"WBC 7", framing) + wrap(b".5\r\n", framing), framing).texts == (b"WBC 7.5\r\n",)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reply_follows_the_answer_and_is_said_again_when_refused(name: str) -> None:
+    """Our text goes out once behind the answer (or in its place), again on NAK up to three times, and no more after ACK."""
+    framing = FRAMINGS[name]
+    ack, nak = (
+        (wrap(b"\x06", framing), wrap(b"\x15", framing)) if framing.answer is Answer.FRAMED else (b"\x06", b"\x15")
+    )
+    for answers, times in (([ack], 1), ([nak, ack], 2), ([nak] * 5, 3)):
+        machine = RawReceiver(framing)
+        machine.feed(wrap(b"R 1", framing), 0.0)
+        event = machine.next_event()
+        assert isinstance(event, Frame)
+        machine.accept(event, reply=b"SE")
+        out = machine.bytes_to_send()
+        assert out.endswith(wrap(b"SE", framing))
+        assert framing.answer is not Answer.MORE or out == wrap(b"SE", framing)
+        for answer in answers:
+            machine.feed(answer, 0.0)
+            out += machine.bytes_to_send()
+        assert out.count(wrap(b"SE", framing)) == times
+        assert machine.next_event() is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_will_not_come_whole_is_handed_out(name: str) -> None:
+    """A text that a lost cable cut off, or that stopped, is not forgotten: where nothing is answered nobody sends it again."""
+    for end in ("lost", "quiet"):
+        machine = RawReceiver(FRAMINGS[name])
+        machine.feed(b"\x02half a resu", 0.0)
+        if end == "lost":
+            machine.lost(1.0)
+        else:
+            machine.tick(QUIET_S)
+        events: list[RawEvent] = []
+        while (event := machine.next_event()) is not None:
+            events.append(event)
+        assert [event.data for event in events if isinstance(event, Unfinished)] == [b"\x02half a resu"]

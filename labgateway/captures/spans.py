@@ -138,4 +138,6 @@ def _checked(block: bytes, framing: Framing) -> bytes:
         case Check.XOR_BEFORE | Check.SUM_BEFORE:
             size = 1 if framing.check is Check.XOR_BEFORE else 2
             return wrap(body[: -1 - size], framing)
+        case Check.SUM_BEHIND:
+            return wrap(body[:-4], framing)
     return block

@@ -43,6 +43,8 @@ from labgateway.errors import Complaint, ComplaintsError
 SUPPORTED_LINES = frozenset({"tcp-listen", "tcp", "serial"})
 """Kinds of line that this version runs; the others are read and checked, and complained about."""
 SUPPORTED_ORDERS = frozenset({"mllp-listen"})
+SecondIds = tuple[Literal["patient", "birth_date", "sex", "name"], ...]
+CheckDigit = Literal["", "luhn", "mod11", "iso7064-11-2", "iso7064-37-2", "iso7064-97-10", "isbt128"]
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)
@@ -73,19 +75,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True, config=ONLY)
 class Matching:
-    """[matching]. Hours may be fractions. specimen_pattern: "" takes every id."""
+    """[matching]. Hours may be fractions. specimen_pattern: "" takes every id; check_digit: "" checks none."""
 
     window_h: Hours = 72
     wait_h: Hours = 240
     alarm_h: Hours = 24
     without_order: Literal["wait", "send"] = "wait"
     not_ordered: Literal["hold", "leave_out", "send"] = "hold"
-    second_ids: tuple[Literal["patient", "birth_date", "sex"], ...] = (
-        "patient",
-        "birth_date",
-        "sex",
-    )
+    second_ids: SecondIds = ("patient", "birth_date", "sex")
     specimen_pattern: Regex = ""
+    check_digit: CheckDigit = ""
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)
@@ -137,7 +136,8 @@ LineSection = TcpListenLine | TcpLine | SerialLine | FolderLine
 class Instrument:
     """[instrument.NAME]. mapping: absolute, inside [gateway] mappings unless written absolute.
 
-    orders: whether it gets its orders from us; "driver": as the driver says.
+    orders: whether it gets its orders from us; "driver": as the driver says. second_ids: instead of those in [matching],
+    None: those.
     """
 
     driver: Text
@@ -145,6 +145,7 @@ class Instrument:
     line: LineSection
     release: Literal["auto", "manual"] = "auto"
     orders: Literal["driver", "off", "asked", "unasked"] = "driver"
+    second_ids: SecondIds | None = None
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)

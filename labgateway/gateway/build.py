@@ -34,6 +34,7 @@ from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
 from labgateway.mapping.table import settle
 from labgateway.matching.attribute import Policy
+from labgateway.matching.check_digits import CheckDigit
 from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.transports import tls
@@ -57,19 +58,21 @@ def library(config: Config) -> Library:
 
 def rules(config: Config, drivers: Library) -> Rules:
     """The snapshot under which messages are processed. Broken drivers and mappings become problems of their own."""
+    policy = Policy(
+        window_h=config.matching.window_h,
+        wait_h=config.matching.wait_h,
+        without_order=config.matching.without_order,
+        not_ordered=config.matching.not_ordered,
+        second_ids=config.matching.second_ids,
+        specimen_pattern=re.compile(p) if (p := config.matching.specimen_pattern) else None,
+        check=CheckDigit(digit) if (digit := config.matching.check_digit) else None,
+    )
     return Rules(
         config_version=config.version,
         timezone=ZoneInfo(config.gateway.timezone),
-        policy=Policy(
-            window_h=config.matching.window_h,
-            wait_h=config.matching.wait_h,
-            without_order=config.matching.without_order,
-            not_ordered=config.matching.not_ordered,
-            second_ids=config.matching.second_ids,
-            specimen_pattern=re.compile(p) if (p := config.matching.specimen_pattern) else None,
-        ),
+        policy=policy,
         library=drivers,
-        instruments={name: _instrument(one, drivers) for name, one in config.instruments.items()},
+        instruments={name: _instrument(one, drivers, policy) for name, one in config.instruments.items()},
         destinations=tuple(_destination(config, name, one) for name, one in config.destinations.items()),
     )
 
@@ -142,14 +145,17 @@ def _oru_options(section: MllpDestination) -> OruOptions:
     )
 
 
-def _instrument(one: Instrument, drivers: Library) -> InstrumentRules:
+def _instrument(one: Instrument, drivers: Library, policy: Policy) -> InstrumentRules:
     driver: Driver | Problem = drivers.find(one.driver) or Problem(Reason.DRIVER_BROKEN, one.driver)
     mapping: MappingFile | Problem
     try:
         mapping = settle(load_mapping(one.mapping), None if isinstance(driver, Problem) else declared(driver))
     except (ComplaintsError, OSError):
         mapping = Problem(Reason.MAPPING_BROKEN, one.mapping.name)
-    return InstrumentRules(driver, mapping, manual=one.release == "manual", orders=_orders(one, driver))
+    return InstrumentRules(
+        driver, mapping, manual=one.release == "manual", orders=_orders(one, driver),
+        policy=None if one.second_ids is None else replace(policy, second_ids=one.second_ids),
+    )  # fmt: skip
 
 
 def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked", "unasked"]:

@@ -15,13 +15,13 @@ import hashlib
 import os
 import tomllib
 from dataclasses import dataclass, field, replace
-from decimal import Context, Decimal
-from difflib import get_close_matches
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast
+from typing import Any, Literal, cast
 
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.mapping import specimens
+from labgateway.mapping.reading import Reading, is_list, is_table, number_of, unknown_key
 from labgateway.toml_lines import KeyPath, line_of, parse_toml
 
 Declared = dict[str, tuple[str, ...]]
@@ -129,51 +129,15 @@ def settle(mapping: Mapping, declared: Declared | None) -> Mapping:
     return replace(mapping, declared=declared)
 
 
-def _is_table(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _number(value: object) -> Decimal | None:
-    """An exact finite number, None for anything else; a whole one without needless zeros behind the point."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    number = Decimal(value)
-    if not number.is_finite() or abs(number.adjusted()) > 30:
-        return None
-    whole = number.to_integral_value()
-    exact = Context(prec=len(number.as_tuple().digits))
-    return Decimal(int(whole)) if whole == number else number.normalize(exact)
-
-
-def unknown_key(key: str, known: tuple[str, ...]) -> str:
-    """What to do about an unknown key."""
-    close = get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"Did you mean `{close[0]}`?" if close else f"Take it out. Known here: {', '.join(known)}."
-
-
-class _Reading:
+class _Reading(Reading):
     """One pass over one file."""
-
-    def __init__(self, name: str, index: dict[KeyPath, int]) -> None:
-        self.name = name
-        self.index = index
-        self.complaints: list[Complaint] = []
-        self.comma = False
-
-    def complain(self, where: KeyPath, what: str, cure: str) -> None:
-        key = ".".join(str(part) for part in where)
-        self.complaints.append(Complaint(self.name, line_of(self.index, where), key, what, cure))
 
     def mapping(self, data: dict[str, Any], version: str) -> Mapping:
         for key, value in data.items():
             if key not in _TOP:
                 what = "is no key of a mapping file."
                 cure = unknown_key(key, _TOP)
-                if _is_table(value) and "emr" in value:
+                if is_table(value) and "emr" in value:
                     cure = f"A test stands under [tests]: {key} = {{ ... }}."
                 self.complain((key,), what, cure)
         self.comma = self.yes_no(data, (), "decimal_comma", default=False)
@@ -204,30 +168,22 @@ class _Reading:
         """The analyzer's codes for what the EMR orders; an empty list: it is never asked of this instrument."""
         return () if value == [] else self.names(("orders", code), value)
 
-    def table(self, data: dict[str, Any], key: str) -> dict[str, Any]:
-        value = data.get(key, {})
-        if _is_table(value):
-            return value
-        if not any(c.key == key for c in self.complaints):
-            self.complain((key,), "must be a section.", f"Write [{key}] and its lines below it.")
-        return {}
-
     def lines(self, code: str, value: object) -> tuple[Line, ...]:
         """The lines of one code, those with a specimen type first; () after complaining."""
         where: KeyPath = ("tests", code)
         if not code.strip():
             self.complain(where, "is no code.", "Write the code that the analyzer sends.")
             return ()
-        if _is_table(value):
+        if is_table(value):
             line = self.line(code, where, value)
             return () if line is None else (line,)
-        if not _is_list(value) or not value:
+        if not is_list(value) or not value:
             cure = f'Write {code} = {{ emr = "{code}" }}.'
             self.complain(where, "must be a line in braces.", cure)
             return ()
         found: list[Line] = []
         for number, item in enumerate(value):
-            if not _is_table(item):
+            if not is_table(item):
                 self.complain((*where, number), "must be in braces.", 'Write { specimen = "urine", emr = "UGLU" }.')
             elif (line := self.line(code, (*where, number), item)) is not None:
                 twin = next((one for one in found if _same_specimen(one.specimen, line.specimen)), None)
@@ -275,45 +231,10 @@ class _Reading:
         )
         return line if len(self.complaints) == before else None
 
-    def names(self, where: KeyPath, value: object) -> tuple[str, ...]:
-        """One name or a list of different ones; () after complaining."""
-        if not _is_list(value):
-            if isinstance(value, str) and value.strip():
-                return (value.strip(),)
-            self.complain(where, "must be a name.", 'Write it in quotes, such as "WBC", or several: ["GLU", "GLU2H"].')
-            return ()
-        found: list[str] = []
-        for item in value:
-            if not isinstance(item, str) or not item.strip():
-                self.complain(where, "must hold names.", 'Write each in quotes, such as ["GLU", "GLU2H"].')
-                return ()
-            if item.strip() in found:
-                self.complain(where, f"names {item.strip()} twice.", "Take one of the two out.")
-            found.append(item.strip())
-        if not found:
-            self.complain(where, "is empty.", 'Name at least one test, such as ["WBC"].')
-        return tuple(dict.fromkeys(found))
-
-    def text(self, table: dict[str, Any], where: KeyPath, key: str, *, empty: bool = True) -> str:
-        value = table.get(key, "")
-        if not isinstance(value, str):
-            self.complain((*where, key), "must be text.", f'Write it in quotes: {key} = "...".')
-            return ""
-        if not empty and not value.strip():
-            self.complain((*where, key), "is empty.", "Write it, or take the key out.")
-        return value.strip()
-
-    def yes_no(self, table: dict[str, Any], where: KeyPath, key: str, *, default: bool) -> bool:
-        value = table.get(key, default)
-        if isinstance(value, bool):
-            return value
-        self.complain((*where, key), "must be yes or no.", "Write true or false, without quotes.")
-        return default
-
     def times(self, table: dict[str, Any], where: KeyPath) -> Decimal:
         if "times" not in table:
             return Decimal(1)
-        number = _number(table["times"])
+        number = number_of(table["times"])
         if number is None:
             cure = "Write it with a point and without quotes, such as 10 or 0.0555."
             self.complain((*where, "times"), "must be a number.", cure)
@@ -337,7 +258,7 @@ class _Reading:
         value = table.get("sane")
         if value is None:
             return None
-        ends = [_number(item) for item in value] if _is_list(value) else []
+        ends = [number_of(item) for item in value] if is_list(value) else []
         if len(ends) == 2 and None not in ends:
             low, high = cast("list[Decimal]", ends)
             return low, high

@@ -25,7 +25,8 @@ class InstrumentRules:
 
     orders: whether it gets orders from us: never, when it asks, or also
     unasked. kept: files that became broken while the gateway ran;
-    what was read of them before is used until they are mended.
+    what was read of them before is used until they are mended. policy: where
+    matching differs from the site's for this instrument, None: as the site's.
     """
 
     driver: Driver | Problem
@@ -33,6 +34,7 @@ class InstrumentRules:
     manual: bool = False
     orders: Literal["off", "asked", "unasked"] = "off"
     kept: tuple[Problem, ...] = ()
+    policy: Policy | None = None
 
     @property
     def mapping_version(self) -> str | None:

@@ -246,7 +246,7 @@ class _Judge:
                 mapping=instrument.mapping,
                 orders=self._orders.get(specimen, []),
                 priors=priors,
-                policy=self._rules.policy,
+                policy=instrument.policy or self._rules.policy,
                 received_at=received_at,
                 now=self._now,
                 manual=instrument.manual,

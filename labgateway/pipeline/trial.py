@@ -76,7 +76,7 @@ def tried(
                         mapping=each.mapping,
                         orders=known.get(specimen, []),
                         priors={},
-                        policy=rules.policy,
+                        policy=each.policy or rules.policy,
                         received_at=message.received_at,
                         now=now,
                         manual=each.manual,

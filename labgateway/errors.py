@@ -105,6 +105,22 @@ class Reason(Enum):
         "The value lies outside the limits `sane` of the mapping file.",
         "Check the specimen; release the result if it is true, reject it if it is not.",
     )
+    FLAG_HOLDS = (
+        "The instrument marked the result with a flag that the mapping file holds.",
+        "Look at the specimen and the instrument; release the result if it is right, repeat or reject it if it is not.",
+    )
+    OUT_OF_LIMITS = (
+        "The value lies outside the limits within which results go out by themselves.",
+        "Hold it against the specimen and the patient; release it if it is right, reject it if it is not.",
+    )
+    CRITICAL = (
+        "The value is critical, and the mapping file wants a person to see it first.",
+        "Check it, tell the ward at once, and release it.",
+    )
+    DELTA = (
+        "The value is further from the patient's other value than the mapping file allows.",
+        "Check that tube and patient belong together; release the result if it is true, reject it if it is not.",
+    )
     SEVERAL_TARGETS = (
         "The mapping offers several EMR tests for this code and not exactly one of them was ordered.",
         "Correct the order in the EMR, or release the result to the right test.",

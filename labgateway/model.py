@@ -204,6 +204,22 @@ class ResultLetter(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Added:
+    """What the mapping says beside a value; the analyzer's own words stay in the Result.
+
+    range: the lab's own (OBX-7), "" when it declares ranges and none fits for certain, None when it declares none.
+    flags: instead of the analyzer's (OBX-8), None: the analyzer's. notes: sent as comments. formula, inputs: of a
+    computed value, and the ids of the observations it was computed from.
+    """
+
+    range: str | None = None
+    flags: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    formula: str = ""
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A result after mapping and matching: what the EMR is to know.
 
@@ -231,6 +247,8 @@ class Observation:
     replaces: str | None = None
     model: str = ""
     """The instrument's model, for OBX-18."""
+    added: Added | None = None
+    """What the mapping says beside the value; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,3 +73,15 @@ def range_is_of_old_unit(o: Observation) -> bool:
     """The range was not converted with the value: 12-16 g/dL must not stand beside 134 g/L."""
     unit_changed = o.original_unit is not None and o.original_unit != o.unit
     return unit_changed and o.original_value is not None and o.original_value != o.value
+
+
+def range_of(o: Observation) -> str | None:
+    """The range that may stand beside the value: the lab's where it declares some, else the analyzer's."""
+    if o.added is not None and o.added.range is not None:
+        return o.added.range or None
+    return None if range_is_of_old_unit(o) else o.result.range
+
+
+def flags_of(o: Observation) -> tuple[str, ...]:
+    """Abnormal flags: the analyzer's, unless the lab declares its own."""
+    return o.result.flags if o.added is None or o.added.flags is None else o.added.flags

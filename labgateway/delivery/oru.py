@@ -20,8 +20,8 @@ Choices where HL7 leaves room:
   or SN where a destination asks.
 - OBX-3 ends after the third component when there is no LOINC.
 - OBX-6 claims UCUM only for text that UCUM could have written: printable ASCII without blank or ``^``.
-- OBX-7 is the analyzer's range, in the analyzer's unit: where value and unit were converted it moves into
-  the NTE that says what was measured.
+- OBX-7 is the laboratory's range where the mapping declares ranges, else the analyzer's, in the analyzer's unit: where value
+  and unit were converted that one moves into the NTE that says what was measured.
 - OBX-14 and OBX-19 are both the time that the analyzer gave; it knows no other.
 - OBX-18 repeats: ``instrument^model``, then ``serial^model`` when the analyzer says its serial number.
 - OBX-21 is pre-adopted from v2.6, as IHE LAW does; v2.5.1 reserves it.
@@ -46,7 +46,16 @@ from functools import lru_cache
 from itertools import count
 from zoneinfo import ZoneInfo
 
-from labgateway.delivery.facts import TS, letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
+from labgateway.delivery.facts import (
+    TS,
+    flags_of,
+    letter_of,
+    one_patient,
+    patient_of,
+    range_is_of_old_unit,
+    range_of,
+    value_of,
+)
 from labgateway.delivery.oru_forms import AS_USUAL, FORMS, Form, OruOptions
 from labgateway.model import Attachment, Observation, Order, Priority, Report, ResultLetter, Settings
 from labgateway.protocols.hl7 import escape, segment
@@ -285,13 +294,17 @@ def _obx(number: str, o: Observation, letter: ResultLetter, run: str, sheet: _Sh
     what = _what(o.code, o.name, o.loinc)
     unit = _unit(o.unit) if o.unit else ""
     measured = sheet.local(o.measured_at)
-    old_range = None if range_is_of_old_unit(o) else result.range
-    flags = "~".join([_text(flag) for flag in result.flags]) if result.flags else ""
+    if o.added is None:
+        reference = None if range_is_of_old_unit(o) else result.range
+        said = result.flags
+    else:
+        reference, said = range_of(o), flags_of(o)
+    flags = "~".join([_text(flag) for flag in said]) if said else ""
     if not sheet.form.bare_obx:
         kind, run = kind or "ST", run or "1"
     # Every part is escaped; written out because this line is most of what a report costs.
     line = (
-        f"OBX|{number}|{kind}|{what}|{run}|{value}|{unit}|{_text(old_range)}|{flags}|||{letter.value}|||{measured}"
+        f"OBX|{number}|{kind}|{what}|{run}|{value}|{unit}|{_text(reference)}|{flags}|||{letter.value}|||{measured}"
         f"||{_text(result.operator)}"
     )
     return (line + _tail(o, measured, _text(o.id), sheet.form)).rstrip("|") + "\r"
@@ -347,6 +360,8 @@ def _notes(o: Observation) -> Iterator[str]:
         if range_is_of_old_unit(o) and o.result.range:
             measured += f" (range {o.result.range})"
         texts.append(measured)
+    if o.added is not None:
+        texts += o.added.notes
     if o.replaces:
         texts.append(f"replaces observation {o.replaces}")
     for number, text in enumerate(texts, 1):

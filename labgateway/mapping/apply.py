@@ -18,7 +18,7 @@ No text is touched unless a factor or decimals are declared and it is a plain de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -48,7 +48,7 @@ class Mapped:
 
     targets: one, or several of which matching takes the ordered one. value: None when the analyzer withheld it.
     unit: "" for none. original_value, original_unit: as sent, both set when value or unit text was changed, else
-    None. hold: why a person must look first, None when nothing is wrong. rerun: see `Line`.
+    None. hold: why a person must look first, None when nothing is wrong. rerun: see `Line`. line: which made it.
     """
 
     targets: tuple[Target, ...]
@@ -58,6 +58,7 @@ class Mapped:
     original_unit: str | None = None
     hold: Problem | None = None
     rerun: Literal["hold", "last"] = "hold"
+    line: Line | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,11 @@ def apply(mapping: Mapping, result: Result) -> Mapped | LeftOut | Problem:
     declared = None if mapping.declared is None else mapping.declared.get(result.code, ())
 
     if (hold := _unit_problem(line, result.unit, declared)) is not None:
-        return Mapped(targets, result.value, result.unit or "", hold=hold, rerun=line.rerun)
+        return Mapped(targets, result.value, result.unit or "", hold=hold, rerun=line.rerun, line=line)
     unit = line.unit or result.unit or line.comes or ""
     value, hold = _value(line, result.value)
     if hold is not None and hold.reason is Reason.NOT_A_DECIMAL:
-        return Mapped(targets, result.value, result.unit or "", hold=hold, rerun=line.rerun)
+        return Mapped(targets, result.value, result.unit or "", hold=hold, rerun=line.rerun, line=line)
     changed = value != result.value or (result.unit is not None and unit != result.unit)
     return Mapped(
         targets,
@@ -100,6 +101,7 @@ def apply(mapping: Mapping, result: Result) -> Mapped | LeftOut | Problem:
         original_unit=result.unit if changed else None,
         hold=hold,
         rerun=line.rerun,
+        line=line,
     )
 
 

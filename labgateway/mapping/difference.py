@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from labgateway.mapping.holding import Holding
+from labgateway.mapping.ranges import Range
 from labgateway.mapping.table import Line, Mapping
+
+_NO_RULES = Holding()
 
 
 def changes(old: Mapping | None, new: Mapping) -> list[str]:
@@ -24,6 +28,12 @@ def changes(old: Mapping | None, new: Mapping) -> list[str]:
         found += _panel(name, old.panels.get(name), new.panels.get(name))
     for name in dict.fromkeys([*old.orders, *new.orders]):
         found += _order(name, old.orders.get(name), new.orders.get(name))
+    for emr in dict.fromkeys([*old.ranges, *new.ranges]):
+        found += _ranges(emr, old.ranges.get(emr, ()), new.ranges.get(emr, ()))
+    if old.range_flags != new.range_flags:
+        found.append(
+            f"High and low are told by {_whose(new.range_flags)} instead of {_whose(old.range_flags)}, where there are ranges."
+        )
     return found
 
 
@@ -34,7 +44,8 @@ def same(one: Mapping, other: Mapping) -> bool:
 
 def _bare(mapping: Mapping) -> Mapping:
     tests = {code: tuple(replace(line, number=None) for line in lines) for code, lines in mapping.tests.items()}
-    return replace(mapping, version="", tests=tests, declared=None)
+    ranges = {emr: tuple(replace(one, number=None) for one in found) for emr, found in mapping.ranges.items()}
+    return replace(mapping, version="", tests=tests, ranges=ranges, declared=None)
 
 
 def _instrument(old: Mapping, new: Mapping) -> Iterator[str]:
@@ -100,6 +111,7 @@ def _line(name: str, was: Line, now: Line) -> Iterator[str]:
         yield f"{name}: of a rerun with another value {_rerun(now)} instead of {_rerun(was)}."
     if was.decimal_comma != now.decimal_comma:
         yield f"{name} is read with a decimal {_comma(now)} instead of a decimal {_comma(was)}."
+    yield from _held(name, was.holding or _NO_RULES, now.holding or _NO_RULES)
     for key, one, other in (
         ("name", was.name, now.name),
         ("loinc", was.loinc, now.loinc),
@@ -107,6 +119,34 @@ def _line(name: str, was: Line, now: Line) -> Iterator[str]:
     ):
         if one != other:
             yield f"{name} carries `{key}` {_or(other)} instead of {_or(one)}."
+
+
+def _held(name: str, was: Holding, now: Holding) -> Iterator[str]:
+    """Changes of the rules that let a person look first."""
+    if was.flags != now.flags:
+        yield f"{name} is held when the analyzer marks it {_flags(now.flags)} instead of {_flags(was.flags)}."
+    if was.limits != now.limits:
+        yield f"{name} goes out by itself within {_limits(now.limits)} instead of {_limits(was.limits)}."
+    if was.delta != now.delta:
+        yield f"{name}: a difference from the patient's other value holds it: {_delta(now)} instead of {_delta(was)}."
+    if was.critical != now.critical:
+        yield f"{name} is critical when it is {_critical(now)} instead of {_critical(was)}."
+
+
+def _ranges(emr: str, was: tuple[Range, ...], now: tuple[Range, ...]) -> Iterator[str]:
+    old, new = [one.words for one in was], [one.words for one in now]
+    if not old and new:
+        yield f"{emr} goes out with the laboratory's ranges instead of the analyzer's: {', '.join(new)}."
+        return
+    if old and not new:
+        yield f"{emr} goes out with the analyzer's range again."
+        return
+    for words in old:
+        if words not in new:
+            yield f"{emr} has no longer the range: {words}."
+    for words in new:
+        if words not in old:
+            yield f"{emr} has a new range: {words}."
 
 
 def _panel(name: str, was: tuple[str, ...] | None, now: tuple[str, ...] | None) -> Iterator[str]:
@@ -159,6 +199,24 @@ def _decimals(decimals: int | None) -> str:
 
 def _limits(sane: tuple[Decimal, Decimal] | None) -> str:
     return "no limits" if sane is None else f"[{sane[0]:f}, {sane[1]:f}]"
+
+
+def _flags(flags: tuple[str, ...]) -> str:
+    return ", ".join(flags) if flags else "with nothing"
+
+
+def _delta(rules: Holding) -> str:
+    return "no difference" if rules.delta is None else rules.delta.words
+
+
+def _critical(rules: Holding) -> str:
+    if rules.critical is None:
+        return "never"
+    return f"{rules.critical.words} (then: {rules.critical.then})"
+
+
+def _whose(by_range: bool) -> str:
+    return "the laboratory's ranges" if by_range else "the analyzer"
 
 
 def _rerun(line: Line) -> str:

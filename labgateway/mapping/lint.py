@@ -4,6 +4,7 @@
     units    a factor that does not lead from the driver's unit to the EMR's; a choice left open; no UCUM
     LOINC    a wrong check digit; mass where the unit says moles
     limits   lowest above highest, or rounded to nothing;  panels   a member that nothing answers
+    rules    of the lab's own, see lint_rules.py
 
 The driver's codes and units come as a plain table; nothing here knows drivers. Nothing here changes a result: what
 `apply` does with a doubtful line is to hold.
@@ -23,6 +24,7 @@ from typing import Any
 from labgateway.errors import Complaint
 from labgateway.mapping import catalogue, specimens, units
 from labgateway.mapping.apply import known_factors, plain_number
+from labgateway.mapping.lint_rules import rules
 from labgateway.mapping.table import Declared, Line, Mapping, read
 
 
@@ -63,6 +65,7 @@ def lint(
         *(complaint for line in lines for complaint in look.line(line)),
         *look.targets(lines),
         *look.panels(lines, elsewhere),
+        *rules(mapping, file),
     ]
     return sorted(found, key=lambda one: (one.line is None, one.line or 0))
 

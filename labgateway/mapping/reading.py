@@ -112,6 +112,14 @@ class Reading:
             self.complain(where, "must be a number.", cure)
         return number
 
+    def pair(self, where: KeyPath, value: object, cure: str) -> tuple[Decimal, Decimal] | None:
+        """Two exact numbers; None after complaining."""
+        ends = [number_of(item) for item in value] if is_list(value) else []
+        if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
+            return ends[0], ends[1]
+        self.complain(where, "must be two numbers.", cure)
+        return None
+
     def day(self, where: KeyPath, value: object) -> date | None:
         """A day, with or without quotes; None after complaining."""
         if isinstance(value, str):

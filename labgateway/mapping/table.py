@@ -7,6 +7,7 @@ What can be read but is not right (a factor that does not fit, a wrong LOINC) is
     [panels]                        what the EMR orders -> the EMR tests that answer it
     [orders]                        what the EMR orders -> what is asked of the instrument, where that is not [tests] read backwards
     [leave_out]                     code -> why it stops here
+    [ranges]                        EMR test -> the lab's own ranges by sex and age, see ranges.py
 """
 
 from __future__ import annotations
@@ -17,20 +18,25 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping import specimens
+from labgateway.mapping import holding, ranges, specimens
+from labgateway.mapping.holding import Holding
+from labgateway.mapping.ranges import Range
 from labgateway.mapping.reading import Reading, is_list, is_table, number_of, unknown_key
 from labgateway.toml_lines import KeyPath, line_of, parse_toml
 
 Declared = dict[str, tuple[str, ...]]
 """What a driver declares: code to its possible units, "" where it may send none."""
 
-_TOP = ("instrument", "checked", "decimal_comma", "tests", "panels", "orders", "leave_out")
+_TOP = (
+    *("instrument", "checked", "decimal_comma", "rerun", *holding.FILE_KEYS, "range_flags"),
+    *("tests", "panels", "orders", "leave_out", "ranges"),
+)
 _KEYS = (
     *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
-    "decimal_comma",
+    *("decimal_comma", *holding.KEYS),
 )
 _MOST_DECIMALS = 10
 UNDECIDED = "?"
@@ -47,6 +53,7 @@ class Line:
     exact factor, 1 when none is declared. decimals: None: not rounded. sane: lowest and highest value, in unit.
     comes: the unit that this instrument sends, None: as the driver declares. specimen: None: every other type.
     rerun: "hold" a rerun with another value, or let the "last" one stand. number: line in the file, from 1.
+    holding: rules that let a person look first, None: none.
     """
 
     code: str
@@ -63,6 +70,7 @@ class Line:
     rerun: Literal["hold", "last"] = "hold"
     decimal_comma: bool = False
     number: int | None = None
+    holding: Holding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ class Mapping:
 
     tests: code to its lines, those with a specimen type first. version: SHA-256 (hex) of the file.
     declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file. raw: the file.
+    ranges: EMR test to the lab's own ranges. range_flags: high and low are told by them, not by the analyzer.
+    compares: some line has a delta rule.
     """
 
     instrument: str
@@ -80,6 +90,9 @@ class Mapping:
     panels: dict[str, tuple[str, ...]]
     leave_out: dict[str, str]
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    ranges: dict[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
+    range_flags: bool = False
+    compares: bool = False
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
     raw: bytes = field(default=b"", compare=False, repr=False)
@@ -132,6 +145,10 @@ def settle(mapping: Mapping, declared: Declared | None) -> Mapping:
 class _Reading(Reading):
     """One pass over one file."""
 
+    comma = False
+    file_rerun = "hold"
+    holding: Holding | None = None
+
     def mapping(self, data: dict[str, Any], version: str) -> Mapping:
         for key, value in data.items():
             if key not in _TOP:
@@ -141,6 +158,8 @@ class _Reading(Reading):
                     cure = f"A test stands under [tests]: {key} = {{ ... }}."
                 self.complain((key,), what, cure)
         self.comma = self.yes_no(data, (), "decimal_comma", default=False)
+        self.file_rerun = self.rerun(data, ())
+        self.holding = holding.read(self, (), {key: data[key] for key in holding.FILE_KEYS if key in data})
         tests = {code: lines for code, value in self.table(data, "tests").items() if (lines := self.lines(code, value))}
         leave_out: dict[str, str] = {}
         for code, why in self.table(data, "leave_out").items():
@@ -161,6 +180,9 @@ class _Reading(Reading):
             tests=tests,
             panels={code: tests for code, tests in panels.items() if tests},
             leave_out=leave_out,
+            ranges={emr: ranges.read(self, ("ranges", emr), said) for emr, said in self.table(data, "ranges").items()},
+            range_flags=self.yes_no(data, (), "range_flags", default=False),
+            compares=any(line.holding and line.holding.delta for lines in tests.values() for line in lines),
             index=self.index,
         )
 
@@ -228,6 +250,7 @@ class _Reading(Reading):
             rerun=self.rerun(table, where),
             decimal_comma=self.yes_no(table, where, "decimal_comma", default=self.comma),
             number=line_of(self.index, where),
+            holding=holding.read(self, where, table, self.holding),
         )
         return line if len(self.complaints) == before else None
 
@@ -255,19 +278,13 @@ class _Reading(Reading):
         return None
 
     def sane(self, table: dict[str, Any], where: KeyPath) -> tuple[Decimal, Decimal] | None:
-        value = table.get("sane")
-        if value is None:
+        if "sane" not in table:
             return None
-        ends = [number_of(item) for item in value] if is_list(value) else []
-        if len(ends) == 2 and None not in ends:
-            low, high = cast("list[Decimal]", ends)
-            return low, high
         cure = "Write the lowest and the highest value that can be true, such as [0, 500]."
-        self.complain((*where, "sane"), "must be two numbers.", cure)
-        return None
+        return self.pair((*where, "sane"), table["sane"], cure)
 
     def rerun(self, table: dict[str, Any], where: KeyPath) -> Literal["hold", "last"]:
-        match table.get("rerun", "hold"):
+        match table.get("rerun", self.file_rerun):
             case "hold":
                 return "hold"
             case "last":

@@ -171,6 +171,76 @@ _SENTENCES: dict[str, str] = {
     "Panel {} is answered by {} as well.": "Nhóm {} được trả lời thêm bởi {}.",
     "Panel {} names its tests in another order.": "Nhóm {} nêu các xét nghiệm theo thứ tự khác.",
     "For an order of {} the analyzer is asked for: {} instead of {}.": "Khi có chỉ định {}, máy được yêu cầu: {} thay vì {}.",
+    "{} is held when the analyzer marks it {} instead of {}.": "{} bị giữ lại khi máy đánh dấu {} thay vì {}.",
+    "{} goes out by itself within {} instead of {}.": "{} tự gửi đi khi nằm trong {} thay vì {}.",
+    "{}: a difference from the patient's other value holds it: {} instead of {}.": "{}: khác với giá trị kia của người bệnh "
+    "thì bị giữ lại: {} thay vì {}.",
+    "{} is critical when it is {} instead of {}.": "{} là nguy kịch khi {} thay vì {}.",
+    "{} goes out with the laboratory's ranges instead of the analyzer's: {}.": "{} được gửi với khoảng tham chiếu của phòng "
+    "xét nghiệm thay vì của máy: {}.",
+    "{} goes out with the analyzer's range again.": "{} lại được gửi với khoảng tham chiếu của máy.",
+    "{} has no longer the range: {}.": "{} không còn khoảng tham chiếu: {}.",
+    "{} has a new range: {}.": "{} có khoảng tham chiếu mới: {}.",
+    "High and low are told by {} instead of {}, where there are ranges.": "Cao và thấp được xét theo {} thay vì {}, ở nơi có "
+    "khoảng tham chiếu.",
+    # holding, ranges, lint_rules
+    "Write the lowest and the highest value that goes out by itself, such as [3, 6].": "Viết giá trị thấp nhất và cao nhất "
+    "được tự gửi đi, ví dụ [3, 6].",
+    "Write {{ percent = 50, days = 30 }}.": "Hãy viết {{ percent = 50, days = 30 }}.",
+    "is no key of `delta`.": "không phải là khóa của `delta`.",
+    "is below zero.": "nhỏ hơn không.",
+    "Write how far a value may be from the one before.": "Viết giá trị được phép khác với lần trước bao nhiêu.",
+    "Write for how many days the value before counts, 1 to {}: days = 30.": "Viết giá trị lần trước được tính trong bao "
+    "nhiêu ngày, từ 1 đến {}: days = 30.",
+    "must be a number of days.": "phải là số ngày.",
+    "is one number for all tests of the file, whatever their units.": "là một con số cho mọi xét nghiệm của tệp, dù đơn vị "
+    "khác nhau.",
+    "Write `percent` here, and `absolute` in the lines.": "Viết `percent` ở đây, còn `absolute` trong từng dòng.",
+    "says no difference.": "không nêu mức khác biệt.",
+    "Add `percent` or `absolute`: {{ percent = 50, days = 30 }}.": "Thêm `percent` hoặc `absolute`: {{ percent = 50, days = 30 }}.",
+    "Write {{ below = 2.5, above = 6.5 }}.": "Hãy viết {{ below = 2.5, above = 6.5 }}.",
+    "is no key of `critical`.": "không phải là khóa của `critical`.",
+    'Write "hold" (a person sees it first) or "note" (it goes out with a note).': 'Viết "hold" (có người xem trước) hoặc '
+    '"note" (gửi đi kèm ghi chú).',
+    "says no value.": "không nêu giá trị nào.",
+    "Add `below` or `above`: {{ below = 2.5, above = 6.5 }}.": "Thêm `below` hoặc `above`: {{ below = 2.5, above = 6.5 }}.",
+    "below {} and above {} are all values there are.": "dưới {} và trên {} là mọi giá trị có thể có.",
+    "Write below = {}, above = {}.": "Hãy viết below = {}, above = {}.",
+    "must be a day.": "phải là một ngày.",
+    "Write it as year, month and day, such as 2026-01-31.": "Viết theo năm, tháng, ngày, ví dụ 2026-01-31.",
+    'Write {{ sex = "F", from = "18y", low = 120, high = 155 }}.': 'Hãy viết {{ sex = "F", from = "18y", low = 120, high = 155 }}.',
+    "may be meant for the same patient as the one in line {}.": "có thể áp dụng cho cùng người bệnh với dòng {}.",
+    "Give them different `sex`, ages or days; `to` is the age at which a range ends.": "Cho chúng `sex`, tuổi hoặc ngày khác "
+    "nhau; `to` là tuổi mà khoảng tham chiếu kết thúc.",
+    "is no key of a range.": "không phải là khóa của khoảng tham chiếu.",
+    'Write "F" or "M", or take it out.': 'Viết "F" hoặc "M", hoặc bỏ nó đi.',
+    'Write low = 120, high = 155, or one of them, or text = "negative".': "Viết low = 120, high = 155, hoặc một trong hai, "
+    'hoặc text = "negative".',
+    "must say `low` and `high`, or `text`.": "phải nêu `low` và `high`, hoặc `text`.",
+    "the lowest value {} is above the highest {}.": "giá trị thấp nhất {} lớn hơn giá trị cao nhất {}.",
+    "Exchange them.": "Hãy đổi chỗ chúng.",
+    "ends at {}, before it begins at {}.": "kết thúc ở {}, trước khi bắt đầu ở {}.",
+    "Exchange `from` and `to`.": "Hãy đổi chỗ `from` và `to`.",
+    "ends on {}, before it begins on {}.": "kết thúc ngày {}, trước khi bắt đầu ngày {}.",
+    "Exchange `since` and `until`.": "Hãy đổi chỗ `since` và `until`.",
+    'Write a number and d, w, m or y for days, weeks, months or years, such as "18y".': "Viết một số và d, w, m hoặc y cho "
+    'ngày, tuần, tháng hoặc năm, ví dụ "18y".',
+    "must be an age.": "phải là tuổi.",
+    "nothing says which unit {} has; a range fits one unit only.": "không có chỗ nào nói đơn vị của {}; khoảng tham chiếu chỉ "
+    "đúng với một đơn vị.",
+    "nothing says which unit {} has; its numbers fit one unit only.": "không có chỗ nào nói đơn vị của {}; các con số chỉ "
+    "đúng với một đơn vị.",
+    "Write `unit` and `times`, or `comes`, in the line under [tests].": "Viết `unit` và `times`, hoặc `comes`, trong dòng dưới "
+    "[tests].",
+    "Write `unit` and `times`, or `comes`, in the same line.": "Viết `unit` và `times`, hoặc `comes`, trong cùng dòng.",
+    "{} comes in several units: {}.": "{} có nhiều đơn vị: {}.",
+    "Give all its lines one `unit`; a range fits one unit only.": "Cho mọi dòng của nó cùng một `unit`; khoảng tham chiếu chỉ "
+    "đúng với một đơn vị.",
+    "is of no use without [ranges].": "vô ích khi không có [ranges].",
+    "Write [ranges], or take it out.": "Hãy viết [ranges], hoặc bỏ nó đi.",
+    "{} lies outside `sane`, which holds such a value already.": "{} nằm ngoài `sane`, vốn đã giữ lại giá trị như vậy.",
+    "Correct one of the two.": "Hãy sửa một trong hai.",
+    "Write what the EMR calls the test, as `emr` does.": "Hãy viết tên xét nghiệm trong EMR, như ở `emr`.",
     # accept, undo
     "{} agrees.": "{} đồng ý.",
     "A second person must accept the same file before it is in use.": "Người thứ hai phải chấp nhận đúng tệp này thì nó mới "
@@ -183,6 +253,11 @@ _PHRASES = {
     "the driver's unit": "đơn vị của driver",
     "as many as come": "giữ như máy gửi",
     "no limits": "không giới hạn",
+    "with nothing": "bằng không cờ nào",
+    "no difference": "không mức nào",
+    "never": "không bao giờ",
+    "the laboratory's ranges": "khoảng tham chiếu của phòng xét nghiệm",
+    "the analyzer": "máy",
     "the newest stands": "lấy giá trị mới nhất",
     "a person decides": "người quyết định",
     "comma": "dấu phẩy",
@@ -236,6 +311,14 @@ _REASONS: dict[str, str] = {
     Reason.NOT_A_DECIMAL.cure: "Đọc trong bản tin rồi quyết định; giá trị chữ cần một dòng không có `times`.",
     Reason.NOT_SANE.what: "Giá trị nằm ngoài giới hạn `sane` của tệp ánh xạ.",
     Reason.NOT_SANE.cure: "Kiểm tra mẫu; cho đi nếu kết quả đúng, từ chối nếu sai.",
+    Reason.FLAG_HOLDS.what: "Máy đánh dấu kết quả bằng một cờ mà tệp ánh xạ giữ lại.",
+    Reason.FLAG_HOLDS.cure: "Xem lại mẫu và máy; cho đi nếu kết quả đúng, chạy lại hoặc từ chối nếu sai.",
+    Reason.OUT_OF_LIMITS.what: "Giá trị nằm ngoài giới hạn mà kết quả được tự động gửi đi.",
+    Reason.OUT_OF_LIMITS.cure: "Đối chiếu với mẫu và người bệnh; cho đi nếu kết quả đúng, từ chối nếu sai.",
+    Reason.CRITICAL.what: "Giá trị nguy kịch, và tệp ánh xạ muốn có người xem trước.",
+    Reason.CRITICAL.cure: "Kiểm tra, báo ngay cho khoa, rồi cho kết quả đi.",
+    Reason.DELTA.what: "Giá trị khác với giá trị kia của người bệnh nhiều hơn mức tệp ánh xạ cho phép.",
+    Reason.DELTA.cure: "Kiểm tra ống mẫu và người bệnh có khớp nhau không; cho đi nếu kết quả đúng, từ chối nếu sai.",
     Reason.CODE_UNKNOWN.what: "Máy gửi một mã xét nghiệm mà driver không khai báo.",
     Reason.UNIT_UNKNOWN.what: "Máy gửi một đơn vị mà driver không khai báo cho xét nghiệm này.",
     Reason.FLAG_UNKNOWN.what: "Máy gửi một cờ mà driver không khai báo.",

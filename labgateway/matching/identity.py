@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from calendar import monthrange
+from datetime import date
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -134,6 +136,31 @@ def name_parts(name: str | None) -> tuple[str, ...]:
         c for c in unicodedata.normalize("NFKD", text.casefold().replace("đ", "d")) if not unicodedata.combining(c)
     )
     return tuple(sorted(re.findall(r"[^\W_]+", plain)))
+
+
+def sex_of(text: str | None) -> Literal["F", "M"] | None:
+    """F or M; None when it is not known, or another word."""
+    match _sex(text):
+        case "F":
+            return "F"
+        case "M":
+            return "M"
+        case _:
+            return None
+
+
+def birth_days(text: str | None) -> tuple[date, date] | None:
+    """The first and last day on which somebody may have been born; one day twice when it is given whole, else None."""
+    said = _date(text)
+    if not said.isdigit():
+        return None
+    year, month, day = int(said[:4]), int(said[4:6] or 0), int(said[6:8] or 0)
+    try:
+        first = date(year, month or 1, day or 1)
+        last = first if day else date(year, month or 12, monthrange(year, month or 12)[1])
+    except ValueError:
+        return None
+    return first, last
 
 
 def _bare(text: str) -> str:

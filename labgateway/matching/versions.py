@@ -110,12 +110,16 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """An earlier observation. id: of the observation. letter: what went out, or will when it waits or is held."""
+    """An earlier observation. id: of the observation. letter: what went out, or will when it waits or is held.
+
+    by_person: a person decided what became of it.
+    """
 
     id: str
     fresh: Fresh
     letter: ResultLetter
     state: ObservationState
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from labgateway.errors import LabgatewayError, Reason
+from labgateway.errors import LabgatewayError, Problem, Reason
+from labgateway.mapping.apply import Mapped, apply
 from labgateway.matching import identity, versions
-from labgateway.model import ObservationState, Order
+from labgateway.model import Added, ObservationState, Order, Result
+from labgateway.pipeline import review
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
+from labgateway.pipeline.take import BY_RULE, MENDABLE, Outcome, Placed, prior_of, send
 from labgateway.store import orders, results
 from labgateway.store.results import Decided, Stored
 
-NOT_YET = MENDABLE - {Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
+NOT_YET = MENDABLE - BY_RULE - {Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
 """Held for these there is nothing to release yet: the file must be mended first."""
 
 _IDENTITY = frozenset({Reason.IDENTITY_CONFLICT, Reason.ORDER_CHANGED, Reason.NOT_A_PATIENT_ID})
@@ -77,7 +79,11 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
     if one.problem is not None and one.problem.reason in _IDENTITY:
         return one.problem.reason.what
     if order is not None:
-        against = [name for name in identity.differing(one.result, order.patient) if name in rules.policy.second_ids]
+        against = [
+            name
+            for name in identity.differing(one.result, order.patient)
+            if name in rules.policy_of(one.instrument).second_ids
+        ]
         if against:
             return f"The instrument and the order differ in: {', '.join(against)}."
     if one.specimen and not identity.all_one_patient(orders.for_specimen(connection, one.specimen)):
@@ -94,6 +100,17 @@ def place_for(order: Order | None, one: Stored) -> versions.Place:
 def as_decided(one: Stored) -> Decided:
     """The row as it stands, to be changed."""
     return Decided(**{name.name: getattr(one, name.name) for name in fields(Decided)})
+
+
+def added_for(one: Stored | Decided, order: Order | None, rules: Rules, said: Result) -> Added | None:
+    """What goes out beside a value whose order a person has named: the range is that patient's, or none."""
+    instrument = rules.instruments.get(one.instrument)
+    if instrument is not None and not isinstance(instrument.mapping, Problem):
+        mapped = apply(instrument.mapping, said)
+        if isinstance(mapped, Mapped) and (mapped.value, mapped.unit) == (one.value, one.unit):
+            days = review.collected_between(order, one.received_at, rules.timezone, rules.policy)
+            return review.added(instrument.mapping, mapped, one.code, said, order, days, instrument.flag_words)
+    return None if one.added is None else replace(one.added, range=None if one.added.range is None else "")
 
 
 def write(connection: Connection, decided: Decided, one: Stored) -> None:

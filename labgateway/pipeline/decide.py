@@ -12,7 +12,7 @@
     versions ── said before ───────────────────────────────────────────> DUPLICATE
        │    └── contradicts what was said before ──────────────────────> HELD
        v
-    limits, manual release ────────────────────────────────────────────> HELD
+    limits, rules of the lab, manual release ──────────────────────────> HELD
        v
     RELEASED
 
@@ -21,10 +21,11 @@ What is held or waits is compared with what came before as well: the same words 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from labgateway.errors import Problem, Reason
 from labgateway.mapping.apply import LeftOut as StopsHere
@@ -32,7 +33,10 @@ from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.mapping.table import Mapping
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
-from labgateway.model import Kind, ObservationState, Order, Result, ResultLetter
+from labgateway.model import Added, Kind, ObservationState, Order, Result, ResultLetter
+from labgateway.pipeline import review
+
+_UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Verdict:
     problem: why it is held; None otherwise. target, value, unit and the originals: as mapped, None
     where it did not come so far. order: the order it answers. beside: the order whose patient it is for. place:
     where its versions follow each other, None while that is not known. replaces: the observation that
-    this one corrects. duplicate_of: the one that said the same.
+    this one corrects. duplicate_of: the one that said the same. added: what the mapping says beside the value.
     """
 
     state: ObservationState
@@ -58,6 +62,7 @@ class Verdict:
     place: versions.Place | None = None
     replaces: str | None = None
     duplicate_of: str | None = None
+    added: Added | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ class Case:
     """One result and all that its verdict depends on.
 
     orders: every order of this specimen id, cancelled ones too. priors: by EMR test, what was observed on this
-    specimen before, in the order of receipt. received_at: UTC, when the result came. now: UTC.
+    specimen before, in the order of receipt. received_at: UTC, when the result came. now: UTC. neighbours: the
+    patient's other values of a test, for an EMR test, the order whose patient it is and the one that is answered; None:
+    not known. timezone: of the site's calendar. flag_words: what the driver calls its flags, None: it declares none.
     """
 
     result: Result
@@ -77,6 +84,9 @@ class Case:
     received_at: datetime
     now: datetime
     manual: bool = False
+    neighbours: Callable[[str, Order, Order | None], review.Neighbours] | None = None
+    timezone: ZoneInfo = _UTC
+    flag_words: MappingOf[str, str] | None = None
 
 
 def decide(case: Case) -> Verdict:
@@ -153,11 +163,12 @@ def _matched(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
             held = _unplaced(case, mapped, ObservationState.HELD, sure)
             return _unless_repeated(case, replace(held, problem=problem, beside=order))
     target = next(target for target in mapped.targets if target.emr == chosen)
-    return _versioned(case, mapped, target, order, beside, versions.place_of(attribution, candidate))
+    return _versioned(case, mapping, mapped, target, order, beside, versions.place_of(attribution, candidate))
 
 
 def _versioned(
     case: Case,
+    mapping: Mapping,
     mapped: Mapped,
     target: Target,
     order: Order | None,
@@ -178,17 +189,48 @@ def _versioned(
             pass
         case versions.First(letter=letter):
             pass
+    added = None
+    if mapped.line is not None and (mapped.line.holding is not None or target.emr in mapping.ranges):
+        added = _added(case, mapping, mapped, target, beside)
     if problem is None and state is ObservationState.HELD:
         if mapped.hold is not None:
             problem = mapped.hold
+        elif (rule := _rule(case, mapped, target, order, beside, _released_by_hand(priors, replaces, new))) is not None:
+            problem = rule
         elif case.manual:
             problem = Problem(Reason.MANUAL_RELEASE)
         else:
             state = ObservationState.RELEASED
     return Verdict(
         state, problem, target, mapped.value, mapped.unit, mapped.original_value, mapped.original_unit, letter, order,
-        beside, place, replaces, duplicate_of,
+        beside, place, replaces, duplicate_of, added,
     )  # fmt: skip
+
+
+def _added(case: Case, mapping: Mapping, mapped: Mapped, target: Target, beside: Order | None) -> Added | None:
+    """What the mapping says beside the value."""
+    days = review.collected_between(beside, case.received_at, case.timezone, case.policy)
+    return review.added(mapping, mapped, target.emr, case.result, beside, days, case.flag_words)
+
+
+def _rule(
+    case: Case, mapped: Mapped, target: Target, order: Order | None, beside: Order | None, seen: bool
+) -> Problem | None:
+    """The rule of the lab that lets a person look first; none where a person has seen and released these very words."""
+    if seen or mapped.line is None or mapped.line.holding is None:
+        return None
+    neighbours = None if beside is None or case.neighbours is None else case.neighbours(target.emr, beside, order)
+    return review.held(mapped, case.result, neighbours)
+
+
+def _released_by_hand(priors: Sequence[versions.Prior], of: str | None, new: versions.Fresh) -> bool:
+    """Whether the version before said the same, and a person released it."""
+    return any(
+        prior.id == of
+        and prior.by_person
+        and (prior.fresh.value, prior.fresh.unit, sorted(prior.fresh.flags)) == (new.value, new.unit, sorted(new.flags))
+        for prior in priors
+    )
 
 
 def _verdict(mapped: Mapped, state: ObservationState, target: Target | None) -> Verdict:

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, bindparam, text
 from labgateway.errors import LabgatewayError, Reason
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Order, OrderState
-from labgateway.pipeline.acts import NOT_YET, Deed, as_decided, checked, place_for, seen, take_back, write
+from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, checked, place_for, seen, take_back, write
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.out import panels_of
 from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
+from labgateway.pipeline.take import BY_RULE, MENDABLE, Outcome, Placed, prior_of, send
 from labgateway.store import audit, journal, orders, outbox, results
 from labgateway.store.results import Stored
 
@@ -145,6 +145,7 @@ def _release(
         problem=None,
         decided_at=now,
         decided_by=who,
+        added=added_for(one, order, rules, one.result),
     )
     write(connection, decided, one)
     outcome = Outcome()

@@ -57,7 +57,9 @@ def _doubt(one: Stored, of_specimen: list[Order], rules: Rules, now: datetime) -
         changed = beside.patient_changed_at
         return Problem(Reason.ORDER_CHANGED) if changed is not None and changed > one.decided_at else None
     candidate = matching.Candidate(one.result, (one.code,), one.received_at, one.instrument)
-    again = matching.attribute(candidate, of_specimen, panels_of(one.instrument, rules), rules.policy, now)
+    again = matching.attribute(
+        candidate, of_specimen, panels_of(one.instrument, rules), rules.policy_of(one.instrument), now
+    )
     if isinstance(again, matching.Held) and again.problem.reason is Reason.ORDER_CHANGED:
         return Problem(Reason.ORDER_CHANGED)
     place = versions.place_of(again, candidate)

@@ -19,7 +19,7 @@ from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Order, OrderState
-from labgateway.pipeline.acts import NOT_YET, Deed, as_decided, place_for, retraction, seen, write
+from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, place_for, retraction, seen, write
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.out import panels_of
@@ -144,5 +144,6 @@ def _placed(
     decided = replace(
         decided, specimen=order.specimen, order_id=order.id, beside_id=order.id, place_patient=place.patient, letter=letter,
         replaces=replaces, state=ObservationState.RELEASED, problem=None, duplicate_of=None, decided_at=now, decided_by=who,
+        added=added_for(decided, order, rules, replace(one.result, problem=None)),
     )  # fmt: skip
     return decided, Verdict(ObservationState.RELEASED, order=order, beside=order, place=place)

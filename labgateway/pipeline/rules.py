@@ -37,6 +37,11 @@ class InstrumentRules:
     policy: Policy | None = None
 
     @property
+    def flag_words(self) -> Mapping[str, str] | None:
+        """What the driver calls the instrument's flags; None when it declares none, or is broken."""
+        return None if isinstance(self.driver, Problem) else self.driver.words.flag
+
+    @property
     def mapping_version(self) -> str | None:
         """SHA-256 of the mapping file, None when there is none to use."""
         return None if isinstance(self.mapping, Problem) else self.mapping.version
@@ -84,3 +89,8 @@ class Rules:
     library: Library
     instruments: Mapping[str, InstrumentRules]
     destinations: tuple[DestinationRules, ...]
+
+    def policy_of(self, instrument: str) -> Policy:
+        """How results of an instrument are matched: as the site says, or as is said for it alone."""
+        known = self.instruments.get(instrument)
+        return self.policy if known is None or known.policy is None else known.policy

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -24,11 +25,15 @@ from labgateway.model import Decoded, Kind, Observation, ObservationState, Order
 from labgateway.pipeline.asked import answer
 from labgateway.pipeline.decide import Case, Verdict, code_of, decide
 from labgateway.pipeline.ids import new_id
+from labgateway.pipeline.neighbours import Asked, neighbours
+from labgateway.pipeline.review import Neighbours
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
-from labgateway.store.results import Decided, Stored
+from labgateway.store.results import Decided, Earlier, Stored
 
+BY_RULE = frozenset({Reason.FLAG_HOLDS, Reason.OUT_OF_LIMITS, Reason.CRITICAL, Reason.DELTA})
+"""Held by a rule of the mapping file; a person may release it as it is."""
 MENDABLE = frozenset(
     {
         Reason.CODE_UNKNOWN,
@@ -44,6 +49,7 @@ MENDABLE = frozenset(
         Reason.UNIT_CHANGED,
         Reason.NOT_A_DECIMAL,
         Reason.NOT_SANE,
+        *BY_RULE,
         Reason.SEVERAL_TARGETS,
         Reason.MAPPING_BROKEN,
         Reason.DRIVER_BROKEN,
@@ -214,6 +220,8 @@ class _Judge:
         self._now = now
         self._orders: dict[str, list[Order]] = {}
         self._priors: dict[str, dict[str, list[versions.Prior]]] = {}
+        self._released: list[Earlier] = []
+        self._compares = False
 
     def verdict(
         self,
@@ -239,19 +247,33 @@ class _Judge:
         if leave:
             for of_test in priors.values():
                 of_test[:] = [prior for prior in of_test if prior.id != leave]
+        mapping = instrument.mapping
+        compares = not isinstance(mapping, Problem) and mapping.compares
+        self._compares = self._compares or compares
         return decide(
             Case(
                 result=result,
                 instrument=instrument_name,
-                mapping=instrument.mapping,
+                mapping=mapping,
                 orders=self._orders.get(specimen, []),
                 priors=priors,
                 policy=instrument.policy or self._rules.policy,
                 received_at=received_at,
                 now=self._now,
                 manual=instrument.manual,
+                neighbours=partial(self._neighbours, specimen, received_at, leave or "") if compares else None,
+                timezone=self._rules.timezone,
+                flag_words=instrument.flag_words,
             )
         )
+
+    def _neighbours(
+        self, specimen: str, received_at: datetime, number: str, code: str, beside: Order, order: Order | None
+    ) -> Neighbours:
+        """Where the patient's other values are found, when a rule asks for them."""
+        asked = Asked(code, specimen, beside, None if order is None else order.id, received_at, number)
+        fresh = [one for one in self._released if one.code == code]
+        return lambda days: neighbours(self._connection, asked, days, fresh)
 
     def decided(
         self,
@@ -291,7 +313,15 @@ class _Judge:
             duplicate_of=verdict.duplicate_of,
             received_at=received_at,
             decided_at=self._now,
+            added=verdict.added,
         )
+        if self._compares and verdict.state is ObservationState.RELEASED and verdict.beside is not None:
+            self._released.append(
+                Earlier(
+                    decided.id, result.specimen or "", decided.order_id, verdict.beside.id, decided.code, decided.value,
+                    decided.unit, decided.letter, decided.replaces, received_at,
+                )
+            )  # fmt: skip
         if result.specimen and verdict.state in _COUNTING:
             of_specimen = self._priors.setdefault(result.specimen, {})
             of_specimen.setdefault(decided.code, []).append(_prior_decided(decided, result))
@@ -337,6 +367,7 @@ def _make_prior(
         ),
         one.letter,
         one.state,
+        bool(one.decided_by),
     )
 
 
@@ -462,4 +493,5 @@ def _observation(one: Placed, rules: Rules) -> Observation:
         measured_at=None if measured is None else measured.replace(tzinfo=rules.timezone).astimezone(UTC),
         replaces=decided.replaces,
         model="" if isinstance(instrument.driver, Problem) else instrument.driver.name,
+        added=decided.added,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, select, text
 
 from labgateway.errors import Problem
-from labgateway.model import Attachment, Kind, ObservationState, Result, ResultLetter, Status
+from labgateway.model import Added, Attachment, Kind, ObservationState, Result, ResultLetter, Status
 from labgateway.store.journal import problem_of
 from labgateway.store.rows import Insert, Statement, next_numbers
 from labgateway.store.tables import (
@@ -31,6 +31,8 @@ _TEXTS = (
 )  # fmt: skip
 _texts_of = attrgetter(*_TEXTS)
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_NOTHING = Added()
+_ADDED = tuple(field.name for field in fields(Added))
 _WORD = {member: member.value for kind in (Kind, ObservationState, ResultLetter) for member in kind}
 """What the driver is given for an enum: it takes plain text only."""
 
@@ -70,6 +72,7 @@ class Stored:
     mapping_version: str | None
     decided_at: datetime
     decided_by: str
+    added: Added | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Decided:
     received_at: datetime
     decided_at: datetime
     decided_by: str = ""
+    added: Added | None = None
 
 
 def pack(said: Result) -> str:
@@ -167,7 +171,7 @@ _AS_IT_IS = (
 )  # fmt: skip
 _COLUMNS = (
     *_AS_IT_IS, "letter", "state", "reason", "detail", "mapping_version", "replaces", "duplicate_of", "received_at",
-    "decided_at", "decided_by",
+    "decided_at", "decided_by", "added",
 )  # fmt: skip
 _as_it_is = attrgetter(*_AS_IT_IS)
 _ADD_OBSERVATION = Insert(observation, *_COLUMNS)
@@ -178,8 +182,26 @@ def _row(d: Decided) -> tuple[Any, ...]:
     return (
         *_as_it_is(d), _WORD[d.letter], _WORD[d.state], None if problem is None else problem.reason.name,
         "" if problem is None else problem.detail, d.mapping_version, d.replaces, d.duplicate_of, to_us(d.received_at),
-        to_us(d.decided_at), d.decided_by,
+        to_us(d.decided_at), d.decided_by, None if d.added is None else _pack_added(d.added),
     )  # fmt: skip
+
+
+def _pack_added(added: Added) -> str:
+    return _to_json({name: value for name in _ADDED if (value := getattr(added, name)) != getattr(_NOTHING, name)})
+
+
+def _unpack_added(packed: str | None) -> Added | None:
+    if packed is None:
+        return None
+    said: dict[str, Any] = json.loads(packed)
+    flags = said.get("flags")
+    return Added(
+        range=said.get("range"),
+        flags=None if flags is None else tuple(flags),
+        notes=tuple(said.get("notes", ())),
+        formula=said.get("formula", ""),
+        inputs=tuple(said.get("inputs", ())),
+    )
 
 
 def add_observations(connection: Connection, decided: Sequence[Decided]) -> None:
@@ -204,7 +226,7 @@ _SELECT = (
     "SELECT o.id, o.result_id, o.transmission_id, o.instrument, o.specimen, o.order_id, o.beside_id, "
     "o.place_patient, o.code, o.name, o.loinc, o.moh, o.value, o.unit, o.original_value, o.original_unit, o.letter, "
     "o.state, o.reason, o.detail, o.row_version, o.replaces, o.duplicate_of, o.received_at, o.mapping_version, "
-    "o.decided_at, o.decided_by, r.kind, r.specimen, r.code, r.value, r.unit, r.more "
+    "o.decided_at, o.decided_by, o.added, r.kind, r.specimen, r.code, r.value, r.unit, r.more "
     "FROM observation o JOIN result r ON r.id = o.result_id WHERE "
 )
 # What a person took back or moved stands behind the observation of the same result that it was made from.
@@ -230,13 +252,13 @@ def _stored(row: Sequence[Any]) -> Stored:
     (
         number, result_id, transmission_id, instrument, specimen, order_id, beside_id, place_patient, code, name, loinc,
         moh, value, unit, original_value, original_unit, letter, state, reason, detail, row_version, replaces,
-        duplicate_of, received_at, mapping_version, decided_at, decided_by, *said,
+        duplicate_of, received_at, mapping_version, decided_at, decided_by, added, *said,
     ) = row  # fmt: skip
     return Stored(
         number, unpack(*said), result_id, transmission_id, instrument, specimen, order_id, beside_id, place_patient,
         code, name, loinc, moh, value, unit, original_value, original_unit, ResultLetter(letter),
         ObservationState(state), problem_of(reason, detail), row_version, replaces, duplicate_of,
-        from_us(received_at), mapping_version, from_us(decided_at), decided_by,
+        from_us(received_at), mapping_version, from_us(decided_at), decided_by, _unpack_added(added),
     )  # fmt: skip
 
 
@@ -260,6 +282,39 @@ def of_specimen(connection: Connection, specimen: str, since: datetime | None = 
     if since is None:
         return _all(_BY_SPECIMEN.rows(connection, specimen=specimen))
     return _all(_BY_SPECIMEN_SINCE.rows(connection, specimen=specimen, since=to_us(since)))
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """One released value of a patient, as far as a comparison needs it."""
+
+    id: str
+    specimen: str
+    order_id: int | None
+    beside_id: int
+    code: str
+    value: str | None
+    unit: str
+    letter: ResultLetter
+    replaces: str | None
+    received_at: datetime
+
+
+_OF_PATIENT = Statement(
+    "SELECT o.id, o.specimen, o.order_id, o.beside_id, o.code, o.value, o.unit, o.letter, o.replaces, o.received_at "
+    "FROM lab_order l JOIN observation o ON o.specimen = l.specimen AND o.beside_id = l.id "
+    "WHERE l.patient_id = :patient AND o.state = 'released' AND o.code = :code "
+    "AND o.received_at >= :since AND o.received_at <= :until ORDER BY o.received_at, o.transmission_id, o.id"
+)
+
+
+def of_patient(connection: Connection, patient: str, test: str, since: datetime, until: datetime) -> list[Earlier]:
+    """What was released of one EMR test under this patient number, oldest first, every version."""
+    rows = _OF_PATIENT.rows(connection, patient=patient, code=test, since=to_us(since), until=to_us(until))
+    return [
+        Earlier(number, specimen, order_id, beside_id, code, value, unit, ResultLetter(letter), replaces, from_us(at))
+        for number, specimen, order_id, beside_id, code, value, unit, letter, replaces, at in rows
+    ]
 
 
 def waiting_since(connection: Connection, before: datetime, limit: int) -> list[Stored]:

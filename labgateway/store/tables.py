@@ -156,6 +156,7 @@ observation = Table(
     Column("received_at", Moment, nullable=False, comment="our receipt of the message"),
     Column("decided_at", Moment, nullable=False),
     Column("decided_by", Text, nullable=False, server_default="", comment="a person's name; empty: the gateway"),
+    Column("added", Text, comment="JSON: model.Added, what the mapping says beside the value; null: nothing"),
     Index(None, "specimen", "received_at"),
     _some("ix_observation_open", "state", "received_at", where=OBSERVATION_OPEN),
     _some("ix_observation_doubt", "received_at", where=OBSERVATION_DOUBT),

@@ -8,10 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from labgateway.mapping import difference, lint, sheet, sheet_csv, sheet_xlsx, table, vietnamese
+from labgateway.mapping import (
+    difference,
+    holding,
+    lint,
+    lint_rules,
+    ranges,
+    reading,
+    sheet,
+    sheet_csv,
+    sheet_xlsx,
+    table,
+    vietnamese,
+)
 from labgateway.mapping.vietnamese import say, translated
 
-ROOMS = [Path(str(room.__file__)) for room in (table, lint, difference, sheet, sheet_csv, sheet_xlsx)]
+_ROOMS = (table, reading, lint, lint_rules, holding, ranges, difference, sheet, sheet_csv, sheet_xlsx)
+ROOMS = [Path(str(room.__file__)) for room in _ROOMS]
 
 
 def sentences(path: Path) -> Iterator[str]:
@@ -43,7 +56,7 @@ def sentences(path: Path) -> Iterator[str]:
 def test_every_sentence_is_translated(path: Path) -> None:
     """A new sentence in these rooms needs its Vietnamese."""
     found = list(sentences(path))
-    assert len(found) > 8
+    assert len(found) > 5
     assert [one for one in found if translated(one) is None] == []
 
 

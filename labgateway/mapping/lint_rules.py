@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 
 from labgateway.errors import Complaint
@@ -45,7 +46,9 @@ def _holding(mapping: Mapping, file: str, line: Line) -> Iterator[Complaint]:
     if holding is None:
         return
     where: KeyPath = ("tests", line.code)
-    numbers = [(holding.limits, "limits")] if holding.limits else []
+    numbers: list[tuple[tuple[Decimal | None, Decimal | None], str]] = []
+    if holding.limits is not None:
+        numbers.append((holding.limits, "limits"))
     if holding.critical is not None:
         numbers.append(((holding.critical.below, holding.critical.above), "critical"))
     if (numbers or (holding.delta and holding.delta.absolute is not None)) and line.unit is None and line.comes is None:

@@ -22,7 +22,7 @@ from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.out import panels_of
 from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import BY_RULE, MENDABLE, Outcome, Placed, prior_of, send
+from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
 from labgateway.store import audit, journal, orders, outbox, results
 from labgateway.store.results import Stored
 

@@ -104,5 +104,16 @@ def test_a_person_who_names_the_order_names_the_patient(make_lab: MakeLab) -> No
     lab.order("S1", "HGB", sex="F", patient="P2", placer="Z9")
     lab.send("S1", "HGB 13.4 g/dL H")
     assert lab.states("S1") == ["HGB 134 held AMBIGUOUS_ORDER"]
-    lab.decide("release", lab.one("S1", "HGB"), order=2)
+    lab.decide("release", lab.one("S1", "HGB"), order=2, identity_checked=True)
+    assert out(lab) == "118-150|H"
+
+
+def test_what_is_moved_gets_the_range_of_the_patient_it_is_moved_to(make_lab: MakeLab) -> None:
+    """Not that of the patient on whom it was found."""
+    lab = make_lab(MAPPING)
+    lab.order("S1", "HGB", sex="M")
+    lab.order("S2", "HGB", sex="F", patient="P2")
+    lab.send("S1", "HGB 13.4 g/dL H")
+    assert out(lab) == "130-175|H"
+    lab.decide("relink", lab.one("S1", "HGB"), to="S2", identity_checked=True)
     assert out(lab) == "118-150|H"

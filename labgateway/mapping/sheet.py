@@ -121,7 +121,10 @@ def _not_portable(page: str, rows: Iterable[dict[str, str]], name: str) -> Itera
 
 def _shown(code: str, line: Values) -> dict[str, str]:
     shown = {"code": code}
+    known = {column.key for column in COLUMNS["tests"]}
     for key, value in line.items():
+        if key not in known and key != "sane":
+            continue
         match value:
             case bool():
                 shown[key] = _word(value)
@@ -133,8 +136,7 @@ def _shown(code: str, line: Values) -> dict[str, str]:
                 shown["lowest"], shown["highest"] = (plain(end) for end in value)
             case _:
                 shown[key] = joined(value)
-    known = {column.key for column in COLUMNS["tests"]}
-    return {key: text for key, text in shown.items() if text and key in known}
+    return {key: text for key, text in shown.items() if text}
 
 
 def _list(value: Any) -> list[str]:

@@ -67,7 +67,7 @@ def test_a_birth_year_alone_must_not_matter() -> None:
 
 def test_an_unknown_day_of_collection_must_not_matter() -> None:
     """The same range on the first and the last day that it may have been, or none."""
-    born = (date(2008, 11, 20),) * 2
+    born = (date(2008, 11, 20), date(2008, 11, 20))
     assert choose(ADULTS, "M", born, (date(2026, 11, 9), DAY)) is None
     assert str(choose(ADULTS, "M", born, (date(2026, 11, 21), DAY))) == "130-175"
 

@@ -224,9 +224,11 @@ def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72, wait_h
 
     new: with the place that the person gave it. The person has decided which value is right: it becomes
     C behind a final value, D where that value is withdrawn for nothing. Behind W or D it is a first word
-    again: what was retracted stays retracted, and the order may still be answered.
+    again: what was retracted stays retracted, and the order may still be answered. What the same order was told counts
+    however long ago: the EMR holds it, and must not get a second F.
     """
-    counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h), timedelta(hours=wait_h))]
+    window, wait = timedelta(hours=window_h), timedelta(hours=wait_h)
+    counting = [p for p in priors if _is_of_order(p, new) or _counts(p, new, window, wait)]
     live = [p for p in counting if p.state in _LIVE and new.place is not None and p.fresh.place == new.place]
     letter = letter_of(new)
     if not live or live[-1].letter in RETRACTED:
@@ -244,6 +246,14 @@ def retract(prior: Prior, letter: Literal[ResultLetter.WRONG, ResultLetter.DELET
     if prior.state is not ObservationState.RELEASED or prior.letter in RETRACTED:
         return Hold(Problem(Reason.STATUS_REGRESSION), prior.id)
     return Correction(prior.id, letter)
+
+
+def _is_of_order(prior: Prior, new: Fresh) -> bool:
+    """True when a person answers with this what an order was told about this test before, however long ago."""
+    old = prior.fresh
+    if old.place is None or new.place is None or old.place.order is None:
+        return False
+    return (old.specimen, old.code, old.place.order) == (new.specimen, new.code, new.place.order)
 
 
 def _counts(prior: Prior, new: Fresh, window: timedelta, wait: timedelta) -> bool:

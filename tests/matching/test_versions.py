@@ -335,7 +335,13 @@ def test_an_order_number_that_is_used_again() -> None:
             assert version(fresh("Negative", received=313.1), before) == First(F)
             assert version(fresh("Negative", received=26), before, window_h=20, wait_h=4) == First(F)
     assert isinstance(by_hand(fresh("5.30", received=313), [prior(fresh())]), Correction)
-    assert by_hand(fresh("5.30", received=313.1), [prior(fresh())]) == First(F)
+
+
+def test_a_person_answers_an_order_that_was_answered_long_ago() -> None:
+    """V5: the order, the test and the patient are those that the EMR holds a final value for: no second F, however late."""
+    assert by_hand(fresh("5.30", received=313.1), [prior(fresh())]) == Correction("obs1", C)
+    assert by_hand(fresh("5.30", received=313.1, place=Place(1, "1002")), [prior(fresh())]) == First(F)
+    assert by_hand(fresh("5.30", received=313.1, place=Place(None, "1001")), [prior(fresh())]) == First(F)
 
 
 def test_while_the_place_is_not_known() -> None:

@@ -29,6 +29,7 @@ from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.gateway import outlets
 from labgateway.instruments.driver import Library, line_of
+from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
 from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
@@ -162,9 +163,16 @@ def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"
     """Whether an instrument gets orders: as the config says, else as its driver does."""
     if isinstance(driver, Problem) or driver.orders is None or one.orders == "off":
         return "off"
-    if one.orders == "unasked" or (one.orders == "driver" and driver.orders.unasked):
+    unasked = one.orders == "unasked" or (one.orders == "driver" and driver.orders.unasked)
+    if unasked and may_be_told(driver):
         return "unasked"
     return "asked"
+
+
+def may_be_told(driver: Driver) -> bool:
+    """Whether orders can be sent to it that it did not ask for: in HL7 only by messages of their own (OML^O33)."""
+    form = driver.orders
+    return form is not None and (not isinstance(form, Hl7OrderForm) or form.form is Hl7Form.LAW)
 
 
 def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[str, LineSettings]:
@@ -272,14 +280,14 @@ def _contexts(section: DestinationSection, say: Say) -> Callable[[], ssl.SSLCont
     return now
 
 
-def line_options(instrument: InstrumentRules) -> dict[str, Any]:
-    """What the driver says of its line, as ``Line`` takes it."""
+def line_options(instrument: InstrumentRules, asks: Callable[[bytes], bool]) -> dict[str, Any]:
+    """What the driver says of its line, as ``Line`` takes it. asks: whether a message is a query that we answer."""
     driver = instrument.driver
     if isinstance(driver, Problem):
         return {}
     match driver.protocol:
         case "hl7":
-            return {"encoding": driver.line.encoding, "ack": driver.ack}
+            return {"encoding": driver.line.encoding, "ack": driver.ack, "asks": asks}
         case "astm":
             return {"sends": instrument.orders != "off"}
         case _:

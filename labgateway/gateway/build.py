@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from labgateway.config import (
     Config,
     DestinationSection,
+    FhirDestination,
+    HttpDestination,
     Instrument,
     LineSection,
     MllpDestination,
@@ -20,6 +22,7 @@ from labgateway.config import (
     TcpLine,
     TcpListenLine,
     TlsKeys,
+    WebDestination,
 )
 from labgateway.delivery import oru
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
@@ -27,7 +30,7 @@ from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
-from labgateway.gateway import outlets
+from labgateway.gateway import outlets, web
 from labgateway.instruments.driver import Library, line_of
 from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
 from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
@@ -126,6 +129,8 @@ def _renderer(config: Config, section: DestinationSection) -> Callable[[Report, 
         case MllpDestination():
             options = _oru_options(section)
             return lambda report, control_id: oru.render(report, settings, control_id, options)
+        case FhirDestination() | HttpDestination():
+            return web.renderer(section, settings)
         case _:
             return outlets.renderer(section, settings)
 
@@ -252,6 +257,8 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
                 by_application=section.acknowledge == "application",
                 release2=section.mllp == "2",
             )
+        case FhirDestination() | HttpDestination():
+            return web.destination(section, _contexts(section, say))
         case _:
             return outlets.destination(section, _settings(config))
 
@@ -259,7 +266,7 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
 def certificates(section: DestinationSection) -> TlsFiles | None:
     """The files of an encrypted destination; None of one that is not."""
     match section:
-        case MllpDestination(tls=TlsKeys() as keys):
+        case MllpDestination(tls=TlsKeys() as keys) | WebDestination(tls=TlsKeys() as keys):
             return tls.client(keys.ca_file, keys.certificate_file, keys.key_file, keys.pinned_file)
         case _:
             return None

@@ -465,7 +465,7 @@ def send(
             if order is not None and order.specimen != specimen:
                 raise AssertionError("an observation was matched to another specimen's order")
         patient = one.verdict.beside.patient if one.verdict.beside else None
-        groups.setdefault((specimen, patient), []).append(_observation(one, rules))
+        groups.setdefault((specimen, patient), []).append(_observation(connection, one, rules))
     for (specimen, patient), observations in groups.items():
         followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
@@ -491,7 +491,7 @@ def send(
                 outcome.destinations.add(destination.name)
 
 
-def _observation(one: Placed, rules: Rules) -> Observation:
+def _observation(connection: Connection, one: Placed, rules: Rules) -> Observation:
     decided, result = one.decided, one.result
     instrument = rules.instruments[decided.instrument]
     measured = result.measured_at
@@ -512,6 +512,7 @@ def _observation(one: Placed, rules: Rules) -> Observation:
         order=one.verdict.order,
         measured_at=None if measured is None else measured.replace(tzinfo=rules.timezone).astimezone(UTC),
         replaces=decided.replaces,
+        earlier=results.earlier(connection, decided.replaces),
         model="" if isinstance(instrument.driver, Problem) else instrument.driver.name,
         added=decided.added,
     )

@@ -25,11 +25,9 @@ from labgateway.protocols.hl7.answers import (
     reply_msa,
 )
 from labgateway.protocols.hl7.reader import Message, messages, read
-from labgateway.protocols.hl7.verdict import ANSWERS, Verdict, verdict
 from labgateway.protocols.hl7.writer import components, escape, recode, segment
 
 __all__ = [
-    "ANSWERS",
     "STANDARD_ACK",
     "AckCode",
     "AckMode",
@@ -37,7 +35,6 @@ __all__ = [
     "ErrorCode",
     "Fault",
     "Message",
-    "Verdict",
     "Wanted",
     "acknowledge",
     "asks_for_accept",
@@ -53,5 +50,4 @@ __all__ = [
     "reply_header",
     "reply_msa",
     "segment",
-    "verdict",
 ]

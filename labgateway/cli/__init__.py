@@ -24,8 +24,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("status", "status_command"),
     ("trace", "trace_command"),
     ("parked", "parked_command"),
-    ("orders", "orders_command"),
     ("replay", "replay_command"),
+    ("learn", "learn_command"),
     ("mapping", "mapping_command"),
     ("store", "store_command"),
     ("destination", "destination_command"),
@@ -36,12 +36,12 @@ first steps:
   labgateway demo                          see it work for a minute, nothing is installed or kept
   labgateway decode FILE                   what an analyzer's message says
   labgateway check                         what is wrong with config.toml, drivers and mappings
+  labgateway learn FILE                    a draft of a driver for an instrument that nobody knows yet
   labgateway mapping --help                mapping files: check, compare, accept, take back
   labgateway run                           serve (systemd does this)
   labgateway status                        lines, queues, what waits for a person
   labgateway parked                        what waits for a person, why, and what to do
   labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
-  labgateway orders import FILE            orders from a file: HL7, FHIR or a table
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer
 
 config.toml is looked for in the working folder, then in /etc/labgateway; --config names another.

@@ -1,6 +1,6 @@
 """config.toml, read once: text in, frozen values out, every mistake said at once with its line and its cure.
 
-    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, orders.py, checks.py
+    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, checks.py: what it may say
                                                         `->  ComplaintsError     words.py: mistakes in plain words
     two Configs  ->  diff  ->  what a reload has to touch                        changes.py
 
@@ -21,19 +21,23 @@ from labgateway.config.destinations import (
     SqlDestination,
     TlsKeys,
 )
-from labgateway.config.orders import SUPPORTED as SUPPORTED_ORDERS
-from labgateway.config.orders import FhirListen, FolderOrders, ListenTls, MllpListen, OrdersSection, SqlOrders
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
     SUPPORTED_LINES,
+    SUPPORTED_ORDERS,
     Config,
     Console,
+    FhirListen,
     FolderLine,
+    FolderOrders,
     Gateway,
     Instrument,
     LineSection,
     Matching,
+    MllpListen,
+    OrdersSection,
     SerialLine,
+    SqlOrders,
     Store,
     TcpLine,
     TcpListenLine,
@@ -57,7 +61,6 @@ __all__ = [
     "HttpDestination",
     "Instrument",
     "LineSection",
-    "ListenTls",
     "Matching",
     "MllpDestination",
     "MllpListen",

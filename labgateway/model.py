@@ -226,7 +226,8 @@ class Observation:
     id: stable and unique (OBX-21); a correction has its own id and names the one it replaces.
     value, unit: after the declared factor; original_* only when the factor changed them.
     order: the order it answers; None on sites without orders.
-    measured_at, received_at: aware UTC. result: the analyzer's own words.
+    measured_at, received_at: aware UTC. result: the analyzer's own words. earlier: ids of all versions before
+    it, oldest first, the one it replaces last.
     """
 
     id: str
@@ -245,6 +246,7 @@ class Observation:
     order: Order | None = None
     measured_at: datetime | None = None
     replaces: str | None = None
+    earlier: tuple[str, ...] = ()
     model: str = ""
     """The instrument's model, for OBX-18."""
     added: Added | None = None

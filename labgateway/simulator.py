@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -274,6 +275,17 @@ class _Astm:
             self._channel.send(data)
 
 
+_ORDERS = {"OML": "ORL^O34^ORL_O42", "DSR": "ACK^Q03"}
+"""Messages of the host that an instrument answers, and MSH-9 of the answer."""
+
+
+def _taken(message: hl7.Message, kind: str) -> bytes:
+    """The answer of an instrument that takes what it is told."""
+    now = datetime.now(UTC).astimezone()
+    header = hl7.reply_header(message, kind, now=now, control_id=f"A{message.control_id}")
+    return hl7.reply_bytes(message, [header, hl7.reply_msa(message, hl7.AckCode.ACCEPT)])
+
+
 class _Hl7:
     """One HL7 connection, as the instrument."""
 
@@ -318,13 +330,20 @@ class _Hl7:
 
     def _answer(self, data: bytes) -> None:
         message = hl7.read(data)
+        kind = message.header.value(9, 1)
         msa = next((row for row in message.rows if row.name == "MSA"), None)
-        if msa is None or message.header.value(9, 1) != "ACK":
+        if kind in _ORDERS:
+            self._channel.send(mllp.wrap(_taken(message, _ORDERS[kind])))
+        if msa is None or kind != "ACK":
             self._player.summary.answers.append(data)
             self._player.answered()
+        if msa is None and kind in _ORDERS and self._awaited:
+            # Orders that come without a reply before them are the reply.
+            self._settle(good=True)
         if msa is None or msa.value(2) != self._awaited:
             return
-        good = msa.value(1) in ("AA", "CA")
+        # AR of a reply says that there is no order; of an acknowledgment that the message was not taken.
+        good = msa.value(1) in ("AA", "CA") or (kind != "ACK" and msa.value(1) == "AR")
         self._player.summary.naks += not good
         self._settle(good=good)
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from labgateway import captures, simulator
 from labgateway.cli import decode_command
 from labgateway.errors import ComplaintsError, LabgatewayError
-from labgateway.instruments import decode, recognise
+from labgateway.instruments import decode, encode_hl7, recognise
 from labgateway.instruments.encode import read_back
 from labgateway.instruments.queries import questions
 from labgateway.model import Kind
@@ -101,9 +101,12 @@ def orders_in(args: argparse.Namespace, summary: simulator.Summary) -> list[dict
     told: dict[str, list[str]] = {specimen: [] for specimen in args.query}
     drivers = decode_command.named_drivers(args.driver, decode_command.library(args.drivers))
     driver = next(driver for driver in drivers if driver.orders)
-    for answer in summary.answers:
-        for read in read_back(driver, answer):
-            told[read.specimen] = list(read.codes)
+    if driver.protocol == "hl7":
+        found = encode_hl7.read_back(driver, summary.answers)
+    else:
+        found = [read for answer in summary.answers for read in read_back(driver, answer)]
+    for read in found:
+        told[read.specimen] = list(read.codes)
     return [{"specimen": specimen, "codes": codes} for specimen, codes in told.items()]
 
 
@@ -134,16 +137,23 @@ def script_of(args: argparse.Namespace) -> simulator.Script:
             speaks = protocol
         case _:
             raise SimulateError(f"{protocol} is not played yet; only astm and hl7 are.")
-    asks = any(b"\rQ|" in message or b"QBP^" in message or b"|QRY" in message for message in messages)
+    asks = bool(args.query) or any(
+        b"\rQ|" in message or b"QBP^" in message or b"|QRY" in message for message in messages
+    )
     return simulator.Script(
         tuple(messages) * max(1, args.repeat),
         speaks,
         frame_bytes=args.frame or simulator.MAX_TEXT,
         packed=args.packed,
         fault=simulator.Fault(args.fault) if args.fault else None,
-        linger_s=5.0 if asks else 0.05,
-        answers=len(messages) * max(1, args.repeat) if args.query else 0,
+        linger_s=_linger_s(speaks) if asks else 0.05,
+        answers=len(messages) * max(1, args.repeat) if args.query and speaks == "astm" else 0,
     )
+
+
+def _linger_s(speaks: str) -> float:
+    """How long the orders of a query are awaited. By HL7 they come in as many messages as there are specimens."""
+    return 5.0 if speaks == "astm" else 1.5
 
 
 def _queries(driver: Driver, specimens: list[str]) -> list[bytes]:

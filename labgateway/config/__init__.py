@@ -20,6 +20,7 @@ from labgateway.config.destinations import (
     NatsDestination,
     SqlDestination,
     TlsKeys,
+    WebDestination,
 )
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
@@ -74,6 +75,7 @@ __all__ = [
     "TcpLine",
     "TcpListenLine",
     "TlsKeys",
+    "WebDestination",
     "diff",
     "find",
     "load",

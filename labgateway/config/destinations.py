@@ -27,8 +27,16 @@ from labgateway.config.checks import (
     wrong,
 )
 
-SUPPORTED = frozenset({"mllp", "sql", "folder"})
+SUPPORTED = frozenset({"fhir", "http", "mllp", "sql", "folder"})
 """Kinds that this version runs; the others are read and checked, and complained about."""
+
+
+def _system(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z][a-z0-9+.-]*:[^\s|,$\\]+", value):
+        raise wrong(
+            "is no system of identifiers.", 'Write a URI, such as "https://emr.example/patients" or "urn:oid:1.2.3".'
+        )
+    return value
 
 
 def _one_trust(value: TlsKeys) -> TlsKeys:
@@ -75,6 +83,7 @@ def _table(value: str) -> str:
     return value
 
 
+System = Annotated[str, AfterValidator(_system)]
 EmrDatabase = Annotated[str, AfterValidator(_emr_database)]
 Columns = dict[str, Text]
 
@@ -149,9 +158,20 @@ class WebDestination(Destination):
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class FhirDestination(WebDestination):
-    """Kind "fhir". url: the base of the server."""
+    """Kind "fhir". url: the base of the server.
+
+    system: base of the identifiers of ours, "": urn:labgateway:NAME of [gateway]. patient_system, order_system,
+    code_system: of the EMR's patient numbers, placer numbers and test codes. references: the EMR's patients and orders
+    are named by identifier, or must be found by the server. create_patient: a patient that is not there is made.
+    """
 
     kind: Literal["fhir"] = "fhir"
+    system: System = ""
+    patient_system: System = ""
+    order_system: System = ""
+    code_system: System = ""
+    references: Literal["identifier", "conditional"] = "identifier"
+    create_patient: YesNo = False
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)

@@ -266,11 +266,27 @@ def _destinations(reading: _Reading, found: Mapping[str, d.DestinationSection], 
             if wanted not in instruments:
                 cure = unknown_cure(wanted, instruments)
                 reading.complain((*where, "instruments", number), f"there is no [instrument.{wanted}].", cure)
+        if isinstance(destination, d.WebDestination):
+            _web(reading, where, destination)
         if destination.retry_first_s > destination.retry_max_s:
             what = "is longer than retry_max_s."
             reading.complain((*where, "retry_first_s"), what, "The first wait is the shortest; make it smaller.")
         for key, what, cure in columns.mistakes(destination):
             reading.complain((*where, *key), what, cure)
+
+
+def _web(reading: _Reading, where: KeyPath, section: d.WebDestination) -> None:
+    if section.token_file and section.user:
+        reading.complain((*where, "user"), "stands beside token_file.", "Keep one way to say who we are.")
+    if section.password_file and not section.user:
+        reading.complain((*where, "password_file"), "needs a user.", "Write user too, or token_file for a token.")
+    if section.tls is not None and not section.url.startswith("https:"):
+        reading.complain((*where, "tls"), "is of no use with http.", "Write https:// in url.")
+    if isinstance(section, d.FhirDestination) and not section.patient_system:
+        for key in ("create_patient", "references"):
+            if getattr(section, key) not in (False, "identifier"):
+                cure = 'Write the system of the EMR\'s patient numbers: patient_system = "https://...".'
+                reading.complain((*where, key), "needs patient_system.", cure)
 
 
 def _sensitive(reading: _Reading, found: Mapping[str, d.DestinationSection]) -> None:

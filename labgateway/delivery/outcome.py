@@ -26,9 +26,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """It was (or may have been) sent, and no usable answer came: it may have arrived. Try again for ever."""
+    """It was (or may have been) sent, and no usable answer came: it may have arrived. Try again for ever.
+
+    wait_s: the destination asks for that much time first, seconds; None: it asks for none.
+    """
 
     why: str
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

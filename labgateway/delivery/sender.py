@@ -258,11 +258,12 @@ class Sender:
                     self._parked += 1
                     self._seldom("delivery_parked", level="warning", delivery=item.delivery.id)
                     self._finish(item, words, self._outbox.park)
-            case Silent(why):
+            case Silent(why, asked_s):
                 item.silences += 1
                 self._record(item, why, refused=False)
-                self._later(self._schedule.wait_s(item.silences, self._random), lambda: self._again(item))
-                self._gone(why, probe)
+                wait_s = max(self._schedule.wait_s(item.silences, self._random), asked_s or 0.0)
+                self._later(wait_s, lambda: self._again(item))
+                self._gone(why, probe, asked_s)
             case Unreachable(why):
                 self._queue.appendleft(item)
                 self._gone(why, probe)
@@ -318,7 +319,7 @@ class Sender:
                 self._say("destination_back", destination=self.name, seconds=seconds, attempt=self._away)
             self._away, self._away_said = 0, False
 
-    def _gone(self, why: str, probe: bool) -> None:
+    def _gone(self, why: str, probe: bool, asked_s: float | None = None) -> None:
         if not self._away:
             self._away_since = self._time()
             self._turn(State.AWAY, why)
@@ -326,7 +327,7 @@ class Sender:
             return  # several connections failed at once: one outage, counted once
         self._why = why
         self._away += 1
-        wait_s = self._schedule.wait_s(self._away, self._random)
+        wait_s = max(self._schedule.wait_s(self._away, self._random), asked_s or 0.0)
         self._probe_at = self._time() + wait_s
         self._later(wait_s, self._pump)
         self._away_said |= self._seldom("destination_away", level="warning", why=why, attempt=self._away)

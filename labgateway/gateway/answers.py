@@ -1,8 +1,10 @@
 """Instruments that ask for their work are answered: the query is on disk, its answer goes out on the same connection.
 
-    kept ── a query? ── questions ── read the orders ── records ── Line.send ── took it
-                            │                                          └── did not: read the orders again, send again
+    kept ── a query? ── questions ── read the orders ── letter ── Line ── took it
+                            │                                      └── did not: read the orders again, send again
                             └── taken back: what waits for the line is withdrawn
+
+HL7: the line does not acknowledge what ``asks`` calls a query, so each gets its reply here: orders, none, or an error.
 
 An answer is never kept: an instrument that got none asks again. What changes in the EMR while an answer waits for the
 line changes the answer.
@@ -19,16 +21,15 @@ from functools import partial
 from typing import Any
 
 from labgateway.errors import Problem, StoreError
+from labgateway.gateway import letters
 from labgateway.gateway.downloads import note_works
-from labgateway.instruments.encode import NotSendableError, encode
-from labgateway.instruments.order_form import Deed
+from labgateway.instruments.encode import NotSendableError
 from labgateway.instruments.queries import Question, questions
 from labgateway.instruments.spec import Driver
-from labgateway.line.arrival import Arrival
+from labgateway.line.arrival import Arrival, Refused
 from labgateway.line.line import Line
 from labgateway.pipeline.asked import Answer, answer
 from labgateway.pipeline.rules import Rules
-from labgateway.protocols.astm_frames import frames
 from labgateway.store.engine import Store
 from labgateway.transports.channel import Say
 
@@ -37,8 +38,8 @@ TRIES = 3
 PATIENCE = timedelta(seconds=60)
 """An answer that is older helps nobody: the tube has gone on, or the instrument has asked again."""
 _SHORT = 4096
-_QUERY = re.compile(rb"(?:\A|[\r\n]|\x02[0-7]?)Q[!-/:-@\[-`{-~]")
-"""A Q record behind a record's end or at the start of a frame; longer messages without one are no query."""
+_QUERY = re.compile(rb"(?:\A|[\r\n]|\x02[0-7]?)Q(?:PD|RD)?[!-/:-@\[-`{-~]")
+"""A Q record behind a record's end or at the start of a frame, or a QPD or QRD; longer messages without one are no query."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +49,7 @@ class _Asked:
     instrument: str
     conversation: int
     message: int
+    query: bytes
     questions: tuple[Question, ...]
     at: datetime
     read_at: datetime
@@ -71,28 +73,37 @@ class Answers:
     _open: list[_Asked] = field(default_factory=list[_Asked])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
+    def asks(self, name: str, data: bytes) -> bool:
+        """Whether this message of the instrument will be answered here."""
+        return bool(self._found(name, data))
+
     def kept(self, name: str, arrival: Arrival, number: int) -> None:
         """A message of this instrument is on disk under its number."""
-        instrument = self.rules().instruments.get(name)
-        if instrument is None or instrument.orders == "off" or isinstance(instrument.driver, Problem):
-            return
-        data = arrival.data
-        if len(data) > _SHORT and not _QUERY.search(data):
-            return
-        found = questions(instrument.driver, data)
+        found = self._found(name, arrival.data)
         if not found:
             return
         for question in found:
             if question.taken_back:
                 self._take_back(name, arrival.conversation, frozenset(question.specimens))
         wanted = tuple(question for question in found if not question.taken_back)
+        specimens = frozenset(s for question in wanted for s in question.specimens)
+        if specimens:
+            self._take_back(name, arrival.conversation, specimens, whole=True)
+        now = self.utcnow()
+        asked = _Asked(name, arrival.conversation, number, arrival.data, wanted, now, now, specimens)
         if wanted:
-            specimens = frozenset(s for question in wanted for s in question.specimens)
-            if specimens:
-                self._take_back(name, arrival.conversation, specimens, whole=True)
-            asked = _Asked(name, arrival.conversation, number, wanted, self.utcnow(), self.utcnow(), specimens)
             self._open.append(asked)
             self._begin(asked)
+        else:
+            self._reply(asked, letters.acceptance)
+
+    def _found(self, name: str, data: bytes) -> tuple[Question, ...]:
+        instrument = self.rules().instruments.get(name)
+        if instrument is None or instrument.orders == "off" or isinstance(instrument.driver, Problem):
+            return ()
+        if len(data) > _SHORT and not _QUERY.search(data):
+            return ()
+        return questions(instrument.driver, data)
 
     def changed(self, specimens: Iterable[str]) -> None:
         """Orders of these specimens came, changed or were cancelled: what still waits for the line is answered anew."""
@@ -151,35 +162,47 @@ class Answers:
             told = await self.store.read(job)
         except StoreError as error:
             self.say("query_not_answered", level="error", instrument=asked.instrument, error=type(error).__name__)
-            self._done(asked)
+            self._reply(asked, letters.refusal)
             return
         if asked.over:
             self._done(asked)
             return
         asked.specimens |= {work.specimen for work in told.works}
+        now = self.utcnow().astimezone(rules.timezone)
         try:
-            body = self._body(instrument.driver, told, rules)
+            letter = letters.answer(instrument.driver, told.works, asked.query, now, again=asked.tries > 0)
         except (NotSendableError, ValueError) as error:
             self.say("query_not_answered", level="error", instrument=asked.instrument, why=str(error))
-            self._done(asked)
+            self._reply(asked, letters.refusal)
             return
         asked.tries += 1
         line = self.lines.get(asked.instrument)
         if line is None:
             self._done(asked)
             return
-        line.send(body, lambda why: self._went(asked, told, why), conversation=asked.conversation, tag=asked)
+        letter(line, lambda why: self._went(asked, told, why), asked.conversation, asked)
 
-    def _body(self, driver: Driver, told: Answer, rules: Rules) -> list[bytes]:
-        form = driver.orders
-        if form is None:
-            raise ValueError("the driver takes no orders")
-        text = encode(driver, told.works, Deed.ASKED, self.utcnow().astimezone(rules.timezone))
-        return list(frames(text, size=form.frame_bytes, packed=form.packed))
+    def _reply(self, asked: _Asked, make: Callable[[Driver, bytes, datetime], letters.Letter | None]) -> None:
+        """A reply without orders, where the protocol wants one; only if nothing was said yet."""
+        self._done(asked)
+        rules = self.rules()
+        instrument, line = rules.instruments.get(asked.instrument), self.lines.get(asked.instrument)
+        if instrument is None or isinstance(instrument.driver, Problem) or line is None or asked.tries:
+            return
+        try:
+            letter = make(instrument.driver, asked.query, self.utcnow().astimezone(rules.timezone))
+        except ValueError as error:
+            self.say("query_not_answered", level="error", instrument=asked.instrument, why=str(error))
+            return
+        if letter:
+            letter(line, lambda _: None, asked.conversation, asked)
 
     def _went(self, asked: _Asked, told: Answer, why: str) -> None:
         """How an answer went."""
-        if not why:
+        if isinstance(why, Refused):
+            # The message that said so is parked with its reason.
+            self.say("order_refused", level="warning", instrument=asked.instrument, message=asked.message, why=str(why))
+        if not why or isinstance(why, Refused):
             self.say(
                 "query_answered", instrument=asked.instrument, message=asked.message, count=told.count,
                 seconds=round((self.utcnow() - asked.at).total_seconds(), 3),

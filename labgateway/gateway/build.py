@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from labgateway.config import (
     Config,
     DestinationSection,
+    FhirDestination,
+    HttpDestination,
     Instrument,
     LineSection,
     MllpDestination,
@@ -20,6 +22,7 @@ from labgateway.config import (
     TcpLine,
     TcpListenLine,
     TlsKeys,
+    WebDestination,
 )
 from labgateway.delivery import oru
 from labgateway.delivery.mllp_out import MllpDestination as MllpOut
@@ -27,8 +30,9 @@ from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
-from labgateway.gateway import outlets
+from labgateway.gateway import outlets, web
 from labgateway.instruments.driver import Library, line_of
+from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
 from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
@@ -125,6 +129,8 @@ def _renderer(config: Config, section: DestinationSection) -> Callable[[Report, 
         case MllpDestination():
             options = _oru_options(section)
             return lambda report, control_id: oru.render(report, settings, control_id, options)
+        case FhirDestination() | HttpDestination():
+            return web.renderer(section, settings)
         case _:
             return outlets.renderer(section, settings)
 
@@ -162,9 +168,16 @@ def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"
     """Whether an instrument gets orders: as the config says, else as its driver does."""
     if isinstance(driver, Problem) or driver.orders is None or one.orders == "off":
         return "off"
-    if one.orders == "unasked" or (one.orders == "driver" and driver.orders.unasked):
+    unasked = one.orders == "unasked" or (one.orders == "driver" and driver.orders.unasked)
+    if unasked and may_be_told(driver):
         return "unasked"
     return "asked"
+
+
+def may_be_told(driver: Driver) -> bool:
+    """Whether orders can be sent to it that it did not ask for: in HL7 only by messages of their own (OML^O33)."""
+    form = driver.orders
+    return form is not None and (not isinstance(form, Hl7OrderForm) or form.form is Hl7Form.LAW)
 
 
 def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[str, LineSettings]:
@@ -244,6 +257,8 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
                 by_application=section.acknowledge == "application",
                 release2=section.mllp == "2",
             )
+        case FhirDestination() | HttpDestination():
+            return web.destination(section, _contexts(section, say))
         case _:
             return outlets.destination(section, _settings(config))
 
@@ -251,7 +266,7 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
 def certificates(section: DestinationSection) -> TlsFiles | None:
     """The files of an encrypted destination; None of one that is not."""
     match section:
-        case MllpDestination(tls=TlsKeys() as keys):
+        case MllpDestination(tls=TlsKeys() as keys) | WebDestination(tls=TlsKeys() as keys):
             return tls.client(keys.ca_file, keys.certificate_file, keys.key_file, keys.pinned_file)
         case _:
             return None
@@ -272,14 +287,14 @@ def _contexts(section: DestinationSection, say: Say) -> Callable[[], ssl.SSLCont
     return now
 
 
-def line_options(instrument: InstrumentRules) -> dict[str, Any]:
-    """What the driver says of its line, as ``Line`` takes it."""
+def line_options(instrument: InstrumentRules, asks: Callable[[bytes], bool]) -> dict[str, Any]:
+    """What the driver says of its line, as ``Line`` takes it. asks: whether a message is a query that we answer."""
     driver = instrument.driver
     if isinstance(driver, Problem):
         return {}
     match driver.protocol:
         case "hl7":
-            return {"encoding": driver.line.encoding, "ack": driver.ack}
+            return {"encoding": driver.line.encoding, "ack": driver.ack, "asks": asks}
         case "astm":
             return {"sends": instrument.orders != "off"}
         case _:

@@ -16,12 +16,13 @@ from functools import partial
 from sqlalchemy import Connection
 
 from labgateway.errors import Problem, StoreBrokenError, StoreError
-from labgateway.instruments.encode import NotSendableError, Work, encode
+from labgateway.gateway import letters
+from labgateway.instruments.encode import NotSendableError, Work
 from labgateway.instruments.spec import Driver
+from labgateway.line.arrival import Refused
 from labgateway.line.line import Line
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.untold import Untold, untold
-from labgateway.protocols.astm_frames import frames
 from labgateway.store import asked
 from labgateway.store.engine import Store
 from labgateway.transports.channel import Say
@@ -113,10 +114,11 @@ class Downloads:
                 if why is None:
                     return True
                 if why and why != self._why:
-                    self._say("order_not_taken", level="warning", instrument=self.name, why=why)
+                    self._say("order_not_taken", level="warning", instrument=self.name, why=str(why))
                 self._why = why
-                if why:
+                if why and not isinstance(why, Refused):
                     return False
+                # What it refuses is parked with its own words; it is not told the same again.
                 self._say("order_told", instrument=self.name, action=message.deed.value, count=len(message.work.codes))
                 await self._store.submit(note_works(self.name, [Work(specimen, message.then)], now))
         except StoreBrokenError:
@@ -128,19 +130,16 @@ class Downloads:
 
     async def _send(self, driver: Driver, message: Untold, rules: Rules) -> str | None:
         """How it went: "" taken, else why not; None when it can never be sent."""
-        line, form = self._lines.get(self.name), driver.orders
-        if form is None:
-            return None
+        line = self._lines.get(self.name)
         if line is None:
             return "the line is not open"
         try:
-            text = encode(driver, [message.work], message.deed, self._utcnow().astimezone(rules.timezone))
-            body = list(frames(text, size=form.frame_bytes, packed=form.packed))
+            letter = letters.news(driver, message.work, message.deed, self._utcnow().astimezone(rules.timezone))
         except (NotSendableError, ValueError) as error:
             self._say("order_not_told", level="error", instrument=self.name, why=str(error))
             return None
         told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        line.send(body, lambda why: None if told.done() else told.set_result(why), tag=self)
+        letter(line, lambda why: None if told.done() else told.set_result(why), None, self)
         return await told
 
 

@@ -315,7 +315,7 @@ class Gateway:
                 wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
                 control_id=new_id,
                 say=self._say,
-                **build.line_options(instrument),
+                **build.line_options(instrument, partial(self._answers.asks, name)),
             )
             await line.start()
         except LabgatewayError as error:

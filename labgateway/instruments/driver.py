@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.instruments import quirks, text
+from labgateway.instruments import order_keys_hl7, quirks, text
 from labgateway.instruments.ack_keys import read_ack
 from labgateway.instruments.keys import Complaints, Table
 from labgateway.instruments.layout import QUERY_ROW, RESULT_ROW, Layout
@@ -142,6 +142,8 @@ def _read(folder: Path, top: Table) -> Driver:
     layout = _layout(top, protocol)
     form = _Form(protocol, layout, top.table("where", required=True))
     is_open, tests = _tests(top)
+    asks = top.has("query")
+    query = _query(top.table("query"), form)
     driver = Driver(
         name=folder.resolve().name,
         folder=folder,
@@ -162,8 +164,8 @@ def _read(folder: Path, top: Table) -> Driver:
         control=_only_when(top.table("control"), form),
         calibration=_only_when(top.table("calibration"), form),
         rows=tuple(_row_rule(table, form) for table in top.tables("rows")),
-        orders=_orders(top, protocol, form),
-        query=_query(top.table("query"), form),
+        orders=_orders(top, form, query) if asks or top.has("orders") else None,
+        query=query,
         variants=tuple(_variant(table, form) for table in top.tables("variant")),
         take=_take(top.table("take"), form),
         join=_join(top.table("join"), form),
@@ -398,17 +400,20 @@ def _row_rule(table: Table, form: _Form) -> RowRule:
 
 
 def _query(table: Table, form: _Form) -> Query:
+    # HL7 has no word for "all" in the specimen's place: there conditions say it.
+    all_when = form.conditions(table, "everything") if not isinstance(table.peek("everything"), str) else ()
     everything = _pattern(table, "everything", table.take("everything")) if table.has("everything") else None
     is_astm = form.protocol == "astm"
     specimen = form.place_list(table, "specimen", QUERY_ROW)
     until = form.place_list(table, "until", QUERY_ROW)
     cancelled = form.conditions(table, "cancelled")
+    nameless = form.conditions(table, "nameless")
     if is_astm and specimen:
         # LIS02-A2 12.1.3, 12.1.4 and 12.1.13
         everything = everything or _ALL
         until = until or tuple(Place("Q", 4, place.component) for place in specimen)
         cancelled = cancelled or ((Clause("Q-13", (Place("Q", 13),), _ABORT),),)
-    query = Query(specimen, form.conditions(table), everything, until, cancelled)
+    query = Query(specimen, form.conditions(table), everything, until, cancelled, all_when, nameless)
     if len({place.row for place in query.specimen}) > 1:
         table.wrong("specimen", "names several records.", "Name one record; a query is one record.")
     table.done()
@@ -419,11 +424,16 @@ _ALL = re.compile("^ALL$")
 _ABORT = re.compile("^A")
 
 
-def _orders(top: Table, protocol: str, form: _Form) -> OrderForm | None:
-    """None where it does not ask and its file does not say how it would take them."""
-    if protocol != "astm" or not (top.has("orders") or top.has("query")):
-        return None
-    return read_orders(top.table("orders"), form.where)
+def _orders(top: Table, form: _Form, query: Query) -> OrderForm | None:
+    """Read only where it asks, or its file says how it would take them: else it takes none."""
+    match form.protocol:
+        case "astm":
+            return read_orders(top.table("orders"), form.where)
+        case "hl7":
+            row = query.specimen[0].row if query.specimen else ""
+            return order_keys_hl7.read_orders(top.table("orders"), row, form.conditions)
+        case _:
+            return None
 
 
 def _variant(table: Table, form: _Form) -> Variant:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from labgateway.instruments import text
@@ -35,7 +35,8 @@ class NotSendableError(ValueError):
 class Work:
     """What is to be done on one specimen. codes: the instrument's own, in the order they are asked; none: no order.
 
-    asked: the query's row that this answers; None: nobody asked.
+    asked: the query's row that this answers; None: nobody asked. steps: code to what tells its order from every other
+    order, where it is known.
     """
 
     specimen: str
@@ -45,6 +46,7 @@ class Work:
     specimen_type: str = ""
     """SPM-4 or OBR-15 as ordered."""
     asked: Row | None = None
+    steps: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def encode(driver: Driver, works: Sequence[Work], deed: Deed, now: datetime) -> bytes:
@@ -56,7 +58,7 @@ def encode(driver: Driver, works: Sequence[Work], deed: Deed, now: datetime) -> 
     form = driver.orders
     if form is None:
         raise ValueError(f"driver {driver.name} takes no orders")
-    done = [work for work in works if work.codes and not (form.needs_patient and not _patient_id(work))]
+    done = [work for work in works if work.codes and not (form.needs_patient and not patient_id(work))]
     open_ = [work for work in works if work not in done]
     whole = deed if done else Deed.NONE
     page = _Page(form)
@@ -78,7 +80,8 @@ def _encoding(driver: Driver, form: OrderForm) -> str:
     return form.encoding or driver.line.encoding or "ascii-fold"
 
 
-def _patient_id(work: Work) -> str:
+def patient_id(work: Work) -> str:
+    """Whose it is; empty when the EMR said none."""
     return (work.patient.id or "").strip() if work.patient else ""
 
 
@@ -147,7 +150,7 @@ class _Page:
         if codes:
             before = marks.component * ((form.code.component or 1) - 1)
             repeated = marks.repetition.join(
-                before + self.escaped(_plain(code, "a test code")) + form.after_code for code in codes
+                before + self.escaped(plain(code, "a test code")) + form.after_code for code in codes
             )
             cells.put(Place("O", form.code.field), repeated)
         if name == "O":
@@ -170,9 +173,9 @@ class _Page:
         places = form.places
         found: dict[Place, str] = {}
         if place := places.get("patient"):
-            found[place] = _plain((patient.id or "").strip(), "a patient id")
+            found[place] = plain((patient.id or "").strip(), "a patient id")
         if place := places.get("patient_name"):
-            for at, part in enumerate(_name(patient.pid5)):
+            for at, part in enumerate(patient_name(patient.pid5)):
                 found[replace(place, component=(place.component or 1) + at)] = part
         if place := places.get("birth_date"):
             date = (patient.birth_date or "")[:8]
@@ -183,7 +186,7 @@ class _Page:
 
     def _order(self, work: Work, codes: tuple[str, ...], deed: Deed) -> dict[Place, str]:
         form = self._form
-        specimen = _plain(work.specimen, "a specimen id")
+        specimen = plain(work.specimen, "a specimen id")
         found = {form.specimen: specimen.rjust(form.width)}
         if form.priority:
             found[form.priority] = form.priorities.get(work.priority.value, "")
@@ -216,14 +219,14 @@ class _Cells:
         return self._marks.field.join(fields)
 
 
-def _plain(words: str, what: str) -> str:
+def plain(words: str, what: str) -> str:
     """Ids and codes pass as they are or not at all: a folded one would be another's."""
     if _NOT_SENDABLE.search(words):
         raise NotSendableError(f"{what} has characters that this instrument cannot be sent")
     return words
 
 
-def _name(pid5: str) -> Iterator[str]:
+def patient_name(pid5: str) -> Iterator[str]:
     """Family, given and middle name of PID-5."""
     for part in pid5.split("~", maxsplit=1)[0].split("^")[:3]:
         yield unescape(part.split("&", maxsplit=1)[0], HL7, is_hl7=True)

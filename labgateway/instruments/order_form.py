@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from labgateway.instruments.paths import Place
+from labgateway.instruments.paths import Condition, Place
 
 
 class Deed(StrEnum):
@@ -31,12 +31,15 @@ class NoOrder(StrEnum):
     """How it is told that a specimen has no order.
 
     END: by the message's last record alone. ORDER: by an O record of the specimen without a test. QUERY: by the query's
-    own record with a status.
+    own record with a status. HL7: NOT_FOUND: by the reply alone (QAK-2 NF, MSA-1 AR). DISCONTINUE: by an order of the
+    specimen whose ORC-1 is DC (IHE LAW, LAB-27).
     """
 
     END = "L"
     ORDER = "O"
     QUERY = "Q"
+    NOT_FOUND = "NF"
+    DISCONTINUE = "DC"
 
 
 ACTIONS = {Deed.ASKED: "N", Deed.UNASKED: "N", Deed.ADD: "A", Deed.CANCEL: "C", Deed.NONE: ""}
@@ -95,3 +98,50 @@ class OrderForm:
     packed: bool = False
     needs_patient: bool = False
     unasked: bool = False
+
+
+class Hl7Form(StrEnum):
+    """Which messages tell an HL7 instrument its orders.
+
+    LAW: the reply RSP^K11, then an OML^O33 for each specimen, each answered by an ORL (IHE LAW, LAB-27 and LAB-28).
+    RSP: all of it in the reply (RSP^Z02). ORR: all of it in the reply ORR^O02 to an ORM^O01, one specimen. DSR: the reply
+    QCK^Q02, then a DSR^Q03 for each specimen, each acknowledged (HL7 2.3.1 chapter 2).
+    """
+
+    LAW = "law"
+    RSP = "rsp"
+    ORR = "orr"
+    DSR = "dsr"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way of measuring that stands for tests: asked for when one of them is wanted; without any, always.
+
+    when: what must hold of the query, so that models with other words have theirs.
+    """
+
+    word: str
+    any_of: frozenset[str] = frozenset()
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7OrderForm(OrderForm):
+    """[orders] of an HL7 driver. specimen, code: where each is read back.
+
+    specimens, codes_at: all places at which they are written. step: where the number of the order step stands (AWOS,
+    OBR-2). numbers: places that count. kind, reply_kind: MSH-9 of the orders and of the reply; no reply_kind: the orders
+    are the reply. reply_fields: texts that always stand in the reply. rows: whole segments before those of the tests.
+    modes: the first that fits is asked for instead of the tests. DSP-n means line n.
+    """
+
+    form: Hl7Form = Hl7Form.LAW
+    specimens: tuple[Place, ...] = ()
+    codes_at: tuple[Place, ...] = ()
+    step: Place | None = None
+    numbers: tuple[Place, ...] = ()
+    kind: str = "OML^O33^OML_O33"
+    reply_kind: str = "RSP^K11^RSP_K11"
+    reply_fields: tuple[tuple[Place, str], ...] = ()
+    modes: tuple[Mode, ...] = ()

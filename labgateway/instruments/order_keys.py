@@ -38,13 +38,13 @@ def read_orders(table: Table, where: Mapping[str, tuple[Place, ...]]) -> OrderFo
         report=_place(table, "report", "O-26"),
         priority=_place(table, "priority", "O-6"),
         sent_at=_place(table, "sent_at", "H-14"),
-        none=NoOrder(table.choice("none", tuple(NoOrder), NoOrder.END)),
-        actions=_deeds(table, "actions", ACTIONS),
-        reports=_deeds(table, "reports", REPORTS),
-        ends=_deeds(table, "ends", ENDS),
-        priorities=_words(table, "priorities", PRIORITIES),
-        sexes=_words(table, "sexes", SEXES),
-        specimen_types=_words(table, "specimen_types", {}),
+        none=NoOrder(table.choice("none", (NoOrder.END, NoOrder.ORDER, NoOrder.QUERY), NoOrder.END)),
+        actions=deeds(table, "actions", ACTIONS),
+        reports=deeds(table, "reports", REPORTS),
+        ends=deeds(table, "ends", ENDS),
+        priorities=words(table, "priorities", PRIORITIES),
+        sexes=words(table, "sexes", SEXES),
+        specimen_types=words(table, "specimen_types", {}),
         fields=tuple(_fields(table, "fields", FIELDS)),
         unasked_fields=tuple(_fields(table, "unasked_fields", {})),
         after_code=table.text("after_code"),
@@ -53,7 +53,7 @@ def read_orders(table: Table, where: Mapping[str, tuple[Place, ...]]) -> OrderFo
         delimiters=_delimiters(table),
         width=int(table.number("width", 1)) if table.has("width") else 0,
         each=table.flag("each", default=False),
-        encoding=_encoding(table),
+        encoding=encoding(table),
         frame_bytes=min(int(table.number("frame_bytes", 240)), _MOST_FRAME_BYTES),
         packed=table.flag("packed", default=False),
         needs_patient=table.flag("needs_patient", default=False),
@@ -95,20 +95,22 @@ def _in_a_record(table: Table, key: str, written: str) -> Place | None:
     return place
 
 
-def _deeds(table: Table, key: str, usual: Mapping[Deed, str]) -> dict[Deed, str]:
-    words = _words(table, key, {deed.value: word for deed, word in usual.items()})
-    for word in words:
-        if word not in tuple(Deed):
-            table.wrong(key, f'"{word}" is nothing that is done.', f"Use some of: {', '.join(Deed)}.")
-    return {deed: words[deed.value] for deed in Deed}
+def deeds(table: Table, key: str, usual: Mapping[Deed, str]) -> dict[Deed, str]:
+    """A word for everything that a message may do."""
+    said = words(table, key, {deed.value: word for deed, word in usual.items()})
+    for name in said:
+        if name not in tuple(Deed):
+            table.wrong(key, f'"{name}" is nothing that is done.', f"Use some of: {', '.join(Deed)}.")
+    return {deed: said[deed.value] for deed in Deed}
 
 
-def _words(table: Table, key: str, usual: Mapping[str, str]) -> dict[str, str]:
+def words(table: Table, key: str, usual: Mapping[str, str]) -> dict[str, str]:
     """The usual words with those of the file over them."""
-    return {**usual, **dict(_texts(table, key))}
+    return {**usual, **dict(texts(table, key))}
 
 
-def _texts(table: Table, key: str) -> Iterable[tuple[str, str]]:
+def texts(table: Table, key: str) -> Iterable[tuple[str, str]]:
+    """The texts of an inner table by name."""
     inner = table.table(key)
     for name, word in inner.rest().items():
         if isinstance(word, str):
@@ -118,13 +120,13 @@ def _texts(table: Table, key: str) -> Iterable[tuple[str, str]]:
 
 
 def _fields(table: Table, key: str, usual: Mapping[str, str]) -> Iterable[tuple[Place, str]]:
-    for path, said in _words(table, key, usual).items():
+    for path, said in words(table, key, usual).items():
         if place := _in_a_record(table, key, path):
             yield place, said
 
 
 def _echo(table: Table) -> Iterable[tuple[Place, Place]]:
-    for to, source in _texts(table, "echo"):
+    for to, source in texts(table, "echo"):
         from_ = read_place(source)
         if from_ is None or from_.row != "Q":
             table.wrong("echo", f'"{source}" is no place of the query.', "Write Q-FIELD.COMPONENT, such as Q-3.1.")
@@ -140,10 +142,11 @@ def _delimiters(table: Table) -> str:
     return said
 
 
-def _encoding(table: Table) -> str | None:
-    encoding = table.text("encoding")
-    if encoding and not text.is_known(encoding):
+def encoding(table: Table) -> str | None:
+    """An encoding that is known; None when the file says none."""
+    said = table.text("encoding")
+    if said and not text.is_known(said):
         known = f"utf-8, latin-1, {', '.join(text.OWN)}"
-        table.wrong("encoding", f'"{encoding}" is not known.', f"Use {known}, or another that Python knows.")
+        table.wrong("encoding", f'"{said}" is not known.', f"Use {known}, or another that Python knows.")
         return None
-    return encoding or None
+    return said or None

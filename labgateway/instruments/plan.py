@@ -43,6 +43,8 @@ class Plan:
     """Whether patient, control or calibration is the same for the whole group."""
     query_when: Ready
     cancelled: Ready
+    asks_all: Ready
+    nameless: Ready
     flags: Callable[[Item], tuple[str, ...]]
     comments_of: Callable[[Item], tuple[str, ...]]
     has_unit: bool
@@ -132,6 +134,8 @@ def _make_plan(
         ),
         query_when=ready(driver.query.when, query_row),
         cancelled=ready(driver.query.cancelled, query_row),
+        asks_all=ready(driver.query.all_when, query_row),
+        nameless=ready(driver.query.nameless, query_row),
         flags=_flags_of(where.get("flag", ()), row),
         comments_of=_comments_of(driver, where.get("comment", ()), row),
         has_unit="unit" in where,

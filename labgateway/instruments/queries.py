@@ -4,6 +4,9 @@
     Q|1|^S1|^S9                 a range                     Q|1|ALL              everything there is to do
     Q|1|^S1||ALL||||||||A       taken back                  Q|1|^^@41            a barcode that could not be read
 
+    QPD|WOS^..|tag|S1           one specimen                QPD|INISEQ^..|tag|17  by a number of its own: names none
+    QRD|...|RD|S1|OTH           one specimen                QRD|...|RD|S1|CAN    taken back
+
 Where these stand is the driver's [query]. Not here: what there is to do (the gateway's), how it is written (encode.py).
 """
 
@@ -23,9 +26,10 @@ from labgateway.protocols.rows import Row
 class Question:
     """One row that asks for orders.
 
-    specimens: whose, as asked; those whose barcode could not be read too, so that they can be answered. unreadable:
-    which of them say that. until: the last of a range that begins with the only specimen. everything: of all specimens. taken_back: the
-    instrument does not want an answer any more. row: as it came.
+    specimens: whose, as asked; those whose barcode could not be read too, so that they can be answered; none where it
+    names none and is told that there is nothing. unreadable: which of them say that. until: the last of a range that
+    begins with the only specimen. everything: of all specimens. taken_back: the instrument does not want an answer any
+    more. row: as it came.
     """
 
     row: Row
@@ -56,6 +60,10 @@ def _question(driver: Driver, item: groups.Item) -> Question | None:
     row = item.row
     if plan.cancelled and any_holds(plan.cancelled, item):
         return Question(row, _specimens(driver, row, query.specimen), taken_back=True)
+    if plan.nameless and any_holds(plan.nameless, item):
+        return Question(row)
+    if plan.asks_all and any_holds(plan.asks_all, item):
+        return Question(row, everything=True)
     if query.when and not any_holds(plan.query_when, item):
         return None
     specimens = _specimens(driver, row, query.specimen)

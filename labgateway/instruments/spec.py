@@ -113,6 +113,10 @@ class Query:
     """Where the last specimen of a range stands."""
     cancelled: tuple[Condition, ...] = ()
     """Rows that take a query back."""
+    all_when: tuple[Condition, ...] = ()
+    """Rows that ask for the orders of all specimens."""
+    nameless: tuple[Condition, ...] = ()
+    """Rows that ask without naming a specimen (by a sequence number, by a place in a rack)."""
 
 
 @dataclass(frozen=True, slots=True)

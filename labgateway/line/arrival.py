@@ -54,6 +54,13 @@ Told = Callable[[str], None]
 """Called in the event loop, exactly once, when a message of ours was sent ("") or was not, and why (plain words)."""
 
 
+class Refused(str):
+    """Why a message of ours was not taken: the instrument has it and does not want what is in it. Sending it again is
+    no help. The text: its own codes."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Stats:
     """What one line has seen since it was made. Times are the line's clock in seconds, None when never.

@@ -15,6 +15,7 @@ from labgateway.line.raw import RawConversation, Reply, no_reply
 from labgateway.line.wiring import CallAt, Timer, Wiring
 from labgateway.protocols.astm_rules import LinkRules
 from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
+from labgateway.protocols.mllp import Post
 from labgateway.transports.channel import Channel, OpenSession, Say, Session, Sparing, Transport, quiet
 
 Conversation = AstmConversation | MllpConversation | RawConversation
@@ -32,8 +33,8 @@ class Line:
     name: the instrument as configured. protocol: astm, hl7, or a framing of raw_framing.FRAMINGS. keep: stores one
     arrival and calls back in the event loop after the commit, exactly once and in order. connect: makes the transport,
     given what opens a session; None when somebody else calls ``open``.
-    link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line.
-    reply: of a line with a raw framing.
+    link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line;
+    asks: whether a message on it is a query that ``post`` will answer, None: none is. reply: of a line with a raw framing.
     max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
     for their commit before it is not read any more.
     clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
@@ -51,6 +52,7 @@ class Line:
         message_end: MessageEnd = "L",
         sends: bool = False,
         ack: AckProfile = STANDARD_ACK,
+        asks: Callable[[bytes], bool] | None = None,
         encoding: str | None = None,
         reply: Reply = no_reply,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -83,6 +85,7 @@ class Line:
         self._sends = sends
         self._ack = ack
         self._reply = reply
+        self._asks = asks
         self._conversations: dict[Conversation, Conversation] = {}
         self._busy = False
         self._rest: Timer | None = None
@@ -132,6 +135,25 @@ class Line:
                 return
         told(NO_CONNECTION)
 
+    def post(self, posts: Sequence[Post], told: Told, *, conversation: int | None = None, tag: object = None) -> None:
+        """As ``send``, on an HL7 line: replies leave at once, the rest when the line is free, one after another.
+
+        told: "" when all were taken; Refused when the instrument has them and does not want them.
+        """
+        for one in reversed(self._conversations):
+            if isinstance(one, MllpConversation) and conversation in (None, one.number):
+                one.post(posts, self._counted(told), tag)
+                return
+        told(NO_CONNECTION)
+
+    def _counted(self, told: Told) -> Told:
+        def done(why: str) -> None:
+            self.stats.sent += not why
+            self.stats.not_sent += bool(why)
+            told(why)
+
+        return done
+
     def has(self, conversation: int) -> bool:
         """Whether this connection is still there."""
         return any(one.number == conversation for one in self._conversations)
@@ -139,7 +161,7 @@ class Line:
     def withdraw(self, which: Callable[[object], bool]) -> None:
         """Messages of ours with such a tag are not wanted any more, unless they are on the line already."""
         for one in list(self._conversations):
-            if isinstance(one, AstmConversation):
+            if isinstance(one, AstmConversation | MllpConversation):
                 one.withdraw(which)
 
     def open(self, channel: Channel) -> Session:
@@ -151,7 +173,7 @@ class Line:
                     self._wiring, channel, self._link_rules, self._message_end, sends=self._sends
                 )
             case "hl7":
-                conversation = MllpConversation(self._wiring, channel, profile=self._ack)
+                conversation = MllpConversation(self._wiring, channel, profile=self._ack, asks=self._asks)
             case framing:
                 conversation = RawConversation(self._wiring, channel, framing, self._reply)
         conversation.busy = self._busy or self._rest is not None

@@ -1,10 +1,14 @@
 """One HL7 connection: blocks in, kept, then acknowledged in the order in which they came.
 
     VT block FS CR -> keep -> commit -> AA            the store cannot -> AE with ERR 207, or nothing if it broke
-    an instrument's own ACK or ORL -> keep            never answered: that would never end
+    a query of which ``asks`` says so -> keep         the answer comes by ``post``; CA before it where MSH-15 wants one
+    an instrument's own ACK or ORL -> keep            never answered: that would never end; it settles what is posted
     a block without MSH, or cut off -> keep, parked   not answered: without a control id an answer could settle
                                                       another message of the sender
     a block beyond the limit -> AR, if its MSH is known
+
+With ``commit_block`` of the profile (MLLP release 2) a block 06 or 15 goes before each answer, and the instrument's own
+are taken for what they are.
 
 Several blocks may wait for one commit (group commit); beyond ``pending_limit`` the connection is not read.
 """
@@ -12,18 +16,19 @@ Several blocks may wait for one commit (group commit); beyond ``pending_limit`` 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from labgateway.errors import StoreError
-from labgateway.line.arrival import Arrival
+from labgateway.line.arrival import Arrival, Told
+from labgateway.line.posting import LOST, Posting
 from labgateway.line.wiring import Timer, Wiring
 from labgateway.protocols import hl7, mllp
 from labgateway.transports.channel import Channel
 
 _HEADER = re.compile(rb"MSH[!-/:-@\[-`{-~][^\r\n]*")
 
-ANSWERS = frozenset({"ACK", "MCF", "ORL", "ORR", "ORG", "OSR"})
-"""MSH-9.1 of messages that answer something we sent (HL7 2.5.1 chapters 2 and 4)."""
+_COMMIT_BLOCKS = frozenset({b"\x06", b"\x15"})
 
 
 class MllpConversation:
@@ -35,11 +40,14 @@ class MllpConversation:
         channel: Channel,
         rules: mllp.Rules | None = None,
         profile: hl7.AckProfile = hl7.STANDARD_ACK,
+        asks: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._wiring = wiring
         self._channel = channel
         self._reader = mllp.Reader(rules or mllp.Rules(max_bytes=wiring.max_message_bytes))
         self._profile = profile
+        self._asks = asks
+        self._posting = Posting(self._send, self._is_free)
         self._pending = 0
         self._paused = False
         self._gone = False
@@ -56,10 +64,23 @@ class MllpConversation:
         self._reader.feed(data, now)
         self._pump()
 
+    def post(self, posts: Sequence[mllp.Post], told: Told, tag: object = None) -> None:
+        """Send messages of ours: replies at once, orders when the line is free, the next when one was answered."""
+        if self._gone or self._wiring.broken:
+            told(LOST)
+            return
+        self._posting.post(posts, told, tag, self._wiring.clock())
+        self._arm()
+
+    def withdraw(self, which: Callable[[object], bool]) -> None:
+        """Messages of ours with such a tag are not wanted any more, unless they are on the line already."""
+        self._posting.withdraw(which)
+
     def disconnected(self, why: str) -> None:
         """See Session."""
         self._reader.lost()
         self._gone = True
+        self._posting.lost()
         while (event := self._reader.next_event()) is not None:
             self._take(event)
         if self._timer is not None:
@@ -80,7 +101,17 @@ class MllpConversation:
         elif self._paused and not full:
             self._paused = False
             self._channel.resume()
+        if not self._gone:
+            self._posting.go_on(self._wiring.clock())
         self._arm()
+
+    def _send(self, data: bytes) -> None:
+        if not self._gone:
+            self._channel.send(mllp.wrap(data))
+
+    def _is_free(self) -> bool:
+        """Nothing of the instrument is half here, nothing waits for its acknowledgment."""
+        return self._pending == 0 and not self._reader.inside and not self._gone
 
     def _take(self, event: mllp.Event) -> None:
         match event:
@@ -105,11 +136,14 @@ class MllpConversation:
 
     def _block(self, data: bytes) -> None:
         wiring = self._wiring
+        if self._profile.commit_block and data in _COMMIT_BLOCKS:
+            return
         message = _header(data, wiring.encoding)
         if not message.rows:
             self._unfinished(data, "it has no MSH segment")
             return
-        is_answer = message.header.value(9, 1) in ANSWERS
+        is_answer = message.header.value(9, 1) in hl7.ANSWERS
+        is_question = not is_answer and self._asks is not None and self._asks(data)
         self._pending += 1
 
         def done(error: StoreError | None) -> None:
@@ -117,14 +151,18 @@ class MllpConversation:
             if error is None:
                 wiring.stats.messages += 1
                 wiring.stats.last_message_at = wiring.clock()
-                if not is_answer:
+                if is_question:
+                    self._accept_question(message)
+                elif not is_answer:
                     self._answer(message, hl7.AckCode.ACCEPT)
+                else:
+                    self._posting.answered(hl7.read(data, wiring.encoding), wiring.clock())
             else:
                 wiring.failed(error)
                 if not is_answer:
                     fault = hl7.Fault(hl7.ErrorCode.INTERNAL_ERROR, "could not be stored, send it again")
                     self._answer(message, hl7.AckCode.ERROR, fault)
-            if self._paused and not self._gone:
+            if not self._gone and (self._paused or self._posting.waits):
                 # Not at once: this may run inside _pump.
                 wiring.call_at(wiring.clock(), self._pump)
 
@@ -156,9 +194,24 @@ class MllpConversation:
             )  # fmt: skip
             self._channel.send(mllp.wrap(answer))
 
+    def _accept_question(self, message: hl7.Message) -> None:
+        """The answer to a question comes by itself; here only what says that it is on disk, where that is wanted."""
+        if self._wiring.broken or self._gone:
+            return
+        if self._profile.commit_block:
+            self._channel.send(mllp.COMMITTED)
+        if hl7.asks_for_accept(message):
+            profile = replace(self._profile, mode=hl7.AckMode.ENHANCED)
+            self._send(
+                hl7.acknowledge(
+                    message, hl7.AckCode.ACCEPT, now=self._wiring.wall(), control_id=self._wiring.control_id(),
+                    profile=profile,
+                )
+            )  # fmt: skip
+
     def _arm(self) -> None:
         # One timer that is never moved forward: it looks, when it is due, whether the deadline has moved.
-        deadline = self._reader.deadline
+        deadline = min((d for d in (self._reader.deadline, self._posting.deadline) if d is not None), default=None)
         if deadline is None or self._gone or (self._timer is not None and self._timer_at <= deadline):
             return
         if self._timer is not None:
@@ -169,6 +222,7 @@ class MllpConversation:
     def _due(self) -> None:
         self._timer = None
         self._reader.tick(self._wiring.clock())
+        self._posting.tick(self._wiring.clock())
         self._pump()
 
 

@@ -99,7 +99,7 @@ def work_for(
 
 
 def _work(specimen: str, found: tuple[Order, ...], driver: Driver, mapping: Mapping, problems: list[Problem]) -> Work:
-    codes: dict[str, None] = {}
+    codes: dict[str, str] = {}
     mine: list[Order] = []
     for order in found:
         wanted = codes_for(mapping, order.code, order.specimen_type)
@@ -109,7 +109,8 @@ def _work(specimen: str, found: tuple[Order, ...], driver: Driver, mapping: Mapp
             )
             problems.append(Problem(Reason.NOT_ASKED, detail))
         if wanted.codes:
-            codes.update(dict.fromkeys(wanted.codes))
+            for code in wanted.codes:
+                codes.setdefault(code, step_key(order))
             mine.append(order)
     if not mine:
         return Work(specimen)
@@ -123,4 +124,10 @@ def _work(specimen: str, found: tuple[Order, ...], driver: Driver, mapping: Mapp
         mine[-1].patient,
         next(urgency for urgency in _URGENCY if any(order.priority is urgency for order in mine)),
         next((order.specimen_type for order in mine if order.specimen_type), ""),
+        steps=codes,
     )
+
+
+def step_key(order: Order) -> str:
+    """What tells an order from every other one, also after a restored store: from it comes the number of its steps."""
+    return f"{order.id}.{order.received_at.isoformat() if order.received_at else ''}"

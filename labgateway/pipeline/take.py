@@ -28,6 +28,7 @@ from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.neighbours import Asked, neighbours
 from labgateway.pipeline.review import Neighbours
 from labgateway.pipeline.rules import InstrumentRules, Rules
+from labgateway.protocols import hl7
 from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
 from labgateway.store.results import Decided, Earlier, Stored
@@ -59,6 +60,8 @@ MENDABLE = frozenset(
 """What a mended driver, mapping or config may cure: such results are read again by ``replay``."""
 
 _REPEAT_DAYS = 3
+_SHORT = 65_536
+"""A longer message is no answer to orders."""
 
 
 @dataclass(slots=True)
@@ -106,7 +109,11 @@ def process(number: int, rules: Rules, now: datetime) -> Job:
         decoded = read(message.raw, instrument, rules)
         if decoded.problem is None:
             _take_results(connection, message, decoded, instrument, rules, now, outcome)
-        problem = decoded.problem or _not_told(connection, message, instrument, rules)
+        problem = (
+            decoded.problem
+            or _refused(connection, message, instrument)
+            or _not_told(connection, message, instrument, rules)
+        )
         outcome.problem = problem
         journal.finish(
             connection,
@@ -136,6 +143,19 @@ def _not_told(
         if not journal.is_parked(connection, message.instrument, problem):
             return problem
     return None
+
+
+def _refused(connection: Connection, message: Transmission, instrument: InstrumentRules) -> Problem | None:
+    """What an HL7 instrument says that it will not do of our orders; said once while a person has not seen it."""
+    if isinstance(instrument.driver, Problem) or instrument.driver.protocol != "hl7":
+        return None
+    if len(message.raw) > _SHORT or b"MSA" not in message.raw:
+        return None
+    said = hl7.verdict(hl7.read(message.raw))
+    if said is None or not said.refused:
+        return None
+    problem = Problem(Reason.ORDER_REFUSED, said.refused)
+    return None if journal.is_parked(connection, message.instrument, problem) else problem
 
 
 def read(raw: bytes, instrument: InstrumentRules, rules: Rules) -> Decoded:
@@ -445,7 +465,7 @@ def send(
             if order is not None and order.specimen != specimen:
                 raise AssertionError("an observation was matched to another specimen's order")
         patient = one.verdict.beside.patient if one.verdict.beside else None
-        groups.setdefault((specimen, patient), []).append(_observation(one, rules))
+        groups.setdefault((specimen, patient), []).append(_observation(connection, one, rules))
     for (specimen, patient), observations in groups.items():
         followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
@@ -471,7 +491,7 @@ def send(
                 outcome.destinations.add(destination.name)
 
 
-def _observation(one: Placed, rules: Rules) -> Observation:
+def _observation(connection: Connection, one: Placed, rules: Rules) -> Observation:
     decided, result = one.decided, one.result
     instrument = rules.instruments[decided.instrument]
     measured = result.measured_at
@@ -492,6 +512,7 @@ def _observation(one: Placed, rules: Rules) -> Observation:
         order=one.verdict.order,
         measured_at=None if measured is None else measured.replace(tzinfo=rules.timezone).astimezone(UTC),
         replaces=decided.replaces,
+        earlier=results.earlier(connection, decided.replaces),
         model="" if isinstance(instrument.driver, Problem) else instrument.driver.name,
         added=decided.added,
     )

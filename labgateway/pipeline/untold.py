@@ -19,8 +19,10 @@ from sqlalchemy import Connection
 from labgateway.errors import Problem
 from labgateway.instruments.encode import Work
 from labgateway.instruments.order_form import Deed
+from labgateway.mapping.reverse import codes_for
 from labgateway.matching import identity
-from labgateway.pipeline.asked import work_for
+from labgateway.model import Order
+from labgateway.pipeline.asked import step_key, work_for
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.store import asked, orders
 
@@ -47,12 +49,24 @@ def untold(
     new = tuple(code for code in work.codes if code not in before)
     kept = tuple(code for code in before if code in work.codes)
     out: list[Untold] = []
-    if gone and work.patient is None:
-        rows = orders.for_specimen(connection, specimen)
-        if rows and identity.all_one_patient(rows):
-            work = replace(work, patient=rows[-1].patient)
     if gone:
-        out.append(Untold(Deed.CANCEL, replace(work, codes=gone), kept))
+        rows = orders.for_specimen(connection, specimen)
+        if work.patient is None and rows and identity.all_one_patient(rows):
+            work = replace(work, patient=rows[-1].patient)
+        steps = {**_steps(rows, gone, instrument), **work.steps}
+        out.append(Untold(Deed.CANCEL, replace(work, codes=gone, steps=steps), kept))
     if new:
         out.append(Untold(Deed.ADD if kept else Deed.UNASKED, replace(work, codes=new), (*kept, *new)))
     return out, problems
+
+
+def _steps(rows: list[Order], gone: tuple[str, ...], instrument: InstrumentRules) -> dict[str, str]:
+    """Whose steps the codes were that are not wanted any more: the first order's that led to them, as when it was told."""
+    found: dict[str, str] = {}
+    if isinstance(instrument.mapping, Problem):
+        return found
+    for order in rows:
+        for code in codes_for(instrument.mapping, order.code, order.specimen_type).codes:
+            if code in gone:
+                found.setdefault(code, step_key(order))
+    return found

@@ -40,6 +40,14 @@ class Rules:
     head_bytes: int = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message of ours to an instrument. awaited: its MSH-10, by which the answer to it is known; "": none comes."""
+
+    data: bytes
+    awaited: str = ""
+
+
 class Breach(StrEnum):
     """Why a block never ended."""
 
@@ -106,6 +114,11 @@ class Reader:
     def next_event(self) -> Event | None:
         """The oldest event that was not taken yet."""
         return self._events.popleft() if self._events else None
+
+    @property
+    def inside(self) -> bool:
+        """Whether a block has begun and has not ended."""
+        return self._state is not _State.OUTSIDE
 
     @property
     def deadline(self) -> float | None:

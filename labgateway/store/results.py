@@ -272,6 +272,20 @@ def get(connection: Connection, number: str) -> Stored | None:
     return found[0] if found else None
 
 
+_REPLACES = Statement("SELECT replaces FROM observation WHERE id = :id")
+_LONGEST_CHAIN = 1000  # versions of one value; a ring cannot be, but must not hang
+
+
+def earlier(connection: Connection, replaces: str | None) -> tuple[str, ...]:
+    """Ids of the versions that lead to an observation which replaces that one, oldest first, itself last."""
+    chain: list[str] = []
+    while replaces is not None and len(chain) < _LONGEST_CHAIN:
+        chain.append(replaces)
+        found = _REPLACES.rows(connection, id=replaces)
+        replaces = found[0][0] if found else None
+    return tuple(reversed(chain))
+
+
 def of_transmission(connection: Connection, number: int) -> list[Stored]:
     """What became of one message, in its order."""
     return _all(_BY_TRANSMISSION.rows(connection, number=number))

@@ -270,8 +270,6 @@ def test_console_and_instrument_on_one_port() -> None:
         ('[orders.x]\nkind = "folder"\npath = "in"', "folder"),
         ('[orders.x]\nkind = "fhir-listen"\nport = 1', "fhir-listen"),
         ('[orders.x]\nkind = "sql"\nurl = "postgresql://h/d"\nquery_file = "q.sql"', "sql"),
-        ('[destination.x]\nkind = "fhir"\nurl = "https://h/fhir"', "fhir"),
-        ('[destination.x]\nkind = "http"\nurl = "https://h"', "http"),
         ('[destination.x]\nkind = "mqtt"\nhost = "h"\ntopic = "t"', "mqtt"),
         ('[destination.x]\nkind = "nats"\nservers = ["nats://h"]\nsubject = "s"', "nats"),
     ],

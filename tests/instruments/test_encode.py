@@ -1,4 +1,4 @@
-"""Orders written for an instrument: read back they are the same, for every driver that takes orders."""
+"""Orders written for an ASTM instrument: read back they are the same, for every driver that takes orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from labgateway.protocols import astm_frames, astm_records
 from tests.bless import captures_of
 
 DRIVERS = [load(p.parent) for p in sorted(shipped_drivers().glob(f"*/{FILE}"))]
-TAKING = [driver for driver in DRIVERS if driver.orders]
+TAKING = [driver for driver in DRIVERS if driver.orders and driver.protocol == "astm"]
 NOW = datetime(2026, 11, 24, 8, 15, 0)  # noqa: DTZ001 - local time of the instrument
 
 every_driver = pytest.mark.parametrize("driver", TAKING, ids=lambda d: d.name)

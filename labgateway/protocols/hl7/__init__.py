@@ -25,9 +25,11 @@ from labgateway.protocols.hl7.answers import (
     reply_msa,
 )
 from labgateway.protocols.hl7.reader import Message, messages, read
+from labgateway.protocols.hl7.verdict import ANSWERS, Verdict, verdict
 from labgateway.protocols.hl7.writer import components, escape, recode, segment
 
 __all__ = [
+    "ANSWERS",
     "STANDARD_ACK",
     "AckCode",
     "AckMode",
@@ -35,6 +37,7 @@ __all__ = [
     "ErrorCode",
     "Fault",
     "Message",
+    "Verdict",
     "Wanted",
     "acknowledge",
     "asks_for_accept",
@@ -50,4 +53,5 @@ __all__ = [
     "reply_header",
     "reply_msa",
     "segment",
+    "verdict",
 ]

@@ -165,7 +165,8 @@ def reply_header(
     mine = profile.sender or (header.raw(5), header.raw(6))
     theirs = profile.receiver or (header.raw(3), header.raw(4))
     event = escape(header.value(9, 2))
-    kind = kind.replace("{event}", event) if event else kind.split("^", 1)[0]
+    if "{event}" in kind:
+        kind = kind.replace("{event}", event) if event else kind.split("^", 1)[0]
     charset = recode(header.raw(18), message.delimiters) if profile.charset is None else profile.charset
 
     def echoed(said: str | None, field: int) -> str:

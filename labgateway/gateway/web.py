@@ -1,0 +1,88 @@
+"""HTTP and FHIR: how their sections become renderers and destinations. Nothing is started."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote
+
+from labgateway.config import FhirDestination, HttpDestination
+from labgateway.delivery import document, fhir, fhir_answers, template
+from labgateway.delivery.http_out import Authorization, basic, bearer
+from labgateway.delivery.http_out import HttpDestination as HttpOut
+from labgateway.delivery.ports import Destination
+from labgateway.errors import Complaint, ComplaintsError
+from labgateway.model import Report, Settings
+
+Render = Callable[[Report, str], bytes]
+Contexts = Callable[[], ssl.SSLContext] | None
+
+
+def renderer(section: FhirDestination | HttpDestination, settings: Settings) -> Render:
+    """How its reports are written. Raises ComplaintsError for a template that cannot be used."""
+    match section:
+        case FhirDestination():
+            options = fhir.FhirOptions(
+                system=section.system or f"urn:labgateway:{quote(settings.name)}",
+                patient_system=section.patient_system,
+                order_system=section.order_system,
+                code_system=section.code_system,
+                references=section.references,
+                create_patient=section.create_patient,
+                status=section.status,
+            )
+            return lambda report, number: fhir.render(report, settings, number, options)
+        case HttpDestination(template_file=None):
+            return lambda report, number: document.render(report, settings, number, section.status)
+        case HttpDestination():
+            form = _template(section)
+            return lambda report, number: form.render(report, settings, number, section.status)
+
+
+def destination(section: FhirDestination | HttpDestination, contexts: Contexts) -> Destination:
+    """Make it. A secret or certificate that cannot be read costs only this destination, when it is used."""
+    make = partial(
+        HttpOut,
+        section.url,
+        connections=section.connections,
+        answer_s=section.answer_s,
+        authorization=_authorization(section),
+        tls=contexts,
+        tls_name=section.tls.name if section.tls else None,
+    )
+    match section:
+        case FhirDestination():
+            return make(
+                content_type="application/fhir+json; charset=utf-8",
+                headers={"Accept": "application/fhir+json", "Prefer": "return=minimal"},
+                judge=fhir_answers.judge,
+                explain=fhir_answers.explain,
+            )
+        case HttpDestination():
+            return make(method=section.method)
+
+
+def _authorization(section: FhirDestination | HttpDestination) -> Authorization | None:
+    if section.token_file is not None:
+        return bearer(section.token_file)
+    return basic(section.user, section.password_file) if section.user else None
+
+
+def _template(section: HttpDestination) -> template.Template:
+    path = section.template_file
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError):
+        raise ComplaintsError(
+            [
+                Complaint(
+                    str(path), None, "", "cannot be read.", "Put the template there, UTF-8, readable for labgateway."
+                )
+            ]
+        ) from None
+    found, wrong = template.read(text, single=section.one_result_each)
+    if found is None:
+        cure = "docs/destinations.md says what a template may hold."
+        raise ComplaintsError([Complaint(str(path), None, "", what, cure) for what in wrong])
+    return found

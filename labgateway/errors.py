@@ -121,6 +121,10 @@ class Reason(Enum):
         "The value is further from the patient's other value than the mapping file allows.",
         "Check that tube and patient belong together; release the result if it is true, reject it if it is not.",
     )
+    NOT_COMPUTED = (
+        "A computed value was ordered, and what it is computed from does not allow it.",
+        "Look at the results it needs, as the detail says; it is computed by itself as soon as they allow it.",
+    )
     SEVERAL_TARGETS = (
         "The mapping offers several EMR tests for this code and not exactly one of them was ordered.",
         "Correct the order in the EMR, or release the result to the right test.",

@@ -14,12 +14,16 @@ from labgateway.errors import Problem
 
 
 class Kind(StrEnum):
-    """What a row of an analyzer is about. QUERY rows ask the host for orders and carry no value."""
+    """What a row of an analyzer is about. QUERY rows ask the host for orders and carry no value.
+
+    COMPUTED: no row of an analyzer, but worked out from a patient's results as the mapping declares.
+    """
 
     PATIENT = "patient"
     CONTROL = "control"
     CALIBRATION = "calibration"
     QUERY = "query"
+    COMPUTED = "computed"
 
 
 class Status(StrEnum):

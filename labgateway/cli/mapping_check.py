@@ -45,6 +45,7 @@ def mistakes(site: Site, file: Path) -> list[Complaint]:
             mapping, _ = read(other)
             if mapping is not None:
                 elsewhere |= {emr for lines in mapping.tests.values() for line in lines for emr in line.emr}
+                elsewhere |= {one.line.emr[0] for one in mapping.computed.values()}
     if site.driver is None:
         return examine(file, None, elsewhere=elsewhere)
     driver = site.driver

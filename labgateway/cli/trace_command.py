@@ -75,6 +75,10 @@ def journey(connection: Any, specimen: str, *, raw: bool = False) -> dict[str, A
                 "why": "" if one.problem is None else str(one.problem), "order": one.order_id,
                 "replaces": one.replaces, "duplicate_of": one.duplicate_of, "decided_at": one.decided_at,
                 "decided_by": one.decided_by, "version": one.row_version,
+                "range": None if one.added is None else one.added.range,
+                "range_of_instrument": one.result.range,
+                "computed": None if one.added is None or not one.added.formula
+                else {"formula": one.added.formula, "from": list(one.added.inputs)},
                 "deliveries": worklist.deliveries_of(connection, one.id),
                 "deeds": worklist.deeds_on(connection, f"observation {one.id}"),
             }
@@ -123,6 +127,8 @@ def _show(found: dict[str, Any], config: Config) -> None:
                 f" -> {escape(one['code'])} {escape(str(one['value']))} {escape(one['unit'])} [{colour}]{one['state']}[/]"
             )
             leaf = branch.add(line + (f"  {escape(one['why'])}" if one["why"] else ""))
+            if one["computed"] and one["computed"]["from"]:
+                leaf.add(f"{escape(one['computed']['formula'])} from {', '.join(one['computed']['from'])}")
             for way in one["deliveries"]:
                 leaf.add(
                     f"{way['destination']} {way['state']} as {way['control_id']}: {escape(way['answer'] or 'no answer yet')}"

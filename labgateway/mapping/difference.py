@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from labgateway.mapping.computed import Computed
 from labgateway.mapping.holding import Holding
 from labgateway.mapping.ranges import Range
 from labgateway.mapping.table import Line, Mapping
@@ -30,6 +31,8 @@ def changes(old: Mapping | None, new: Mapping) -> list[str]:
         found += _order(name, old.orders.get(name), new.orders.get(name))
     for emr in dict.fromkeys([*old.ranges, *new.ranges]):
         found += _ranges(emr, old.ranges.get(emr, ()), new.ranges.get(emr, ()))
+    for code in dict.fromkeys([*old.computed, *new.computed]):
+        found += _computed(code, old.computed.get(code), new.computed.get(code))
     if old.range_flags != new.range_flags:
         found.append(
             f"High and low are told by {_whose(new.range_flags)} instead of {_whose(old.range_flags)}, where there are ranges."
@@ -45,7 +48,8 @@ def same(one: Mapping, other: Mapping) -> bool:
 def _bare(mapping: Mapping) -> Mapping:
     tests = {code: tuple(replace(line, number=None) for line in lines) for code, lines in mapping.tests.items()}
     ranges = {emr: tuple(replace(one, number=None) for one in found) for emr, found in mapping.ranges.items()}
-    return replace(mapping, version="", tests=tests, ranges=ranges, declared=None)
+    computed = {code: replace(one, line=replace(one.line, number=None)) for code, one in mapping.computed.items()}
+    return replace(mapping, version="", tests=tests, ranges=ranges, computed=computed, declared=None)
 
 
 def _instrument(old: Mapping, new: Mapping) -> Iterator[str]:
@@ -147,6 +151,23 @@ def _ranges(emr: str, was: tuple[Range, ...], now: tuple[Range, ...]) -> Iterato
     for words in new:
         if words not in old:
             yield f"{emr} has a new range: {words}."
+
+
+def _computed(code: str, was: Computed | None, now: Computed | None) -> Iterator[str]:
+    if was is None and now is not None:
+        yield f"{code} is computed from now on: {now.line.emr[0]} = {now.text}, in {now.line.unit}."
+    elif now is None and was is not None:
+        yield f"{code} is no longer computed; it was {was.line.emr[0]} = {was.text}."
+    elif was is not None and now is not None:
+        if was.text != now.text:
+            yield f"{code} is computed as {now.text} instead of {was.text}."
+        if dict(was.units) != dict(now.units):
+            yield f"{code} takes other units of what other analyzers measure: {_units(now)} instead of {_units(was)}."
+        yield from _line(code, was.line, now.line)
+
+
+def _units(one: Computed) -> str:
+    return ", ".join(f"{name} {unit}" for name, unit in one.units.items()) or "none"
 
 
 def _panel(name: str, was: tuple[str, ...] | None, now: tuple[str, ...] | None) -> Iterator[str]:

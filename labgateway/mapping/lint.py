@@ -4,7 +4,7 @@
     units    a factor that does not lead from the driver's unit to the EMR's; a choice left open; no UCUM
     LOINC    a wrong check digit; mass where the unit says moles
     limits   lowest above highest, or rounded to nothing;  panels   a member that nothing answers
-    rules    of the lab's own, see lint_rules.py
+    rules    of the lab's own, see lint_rules.py;  formulas   see lint_computed.py
 
 The driver's codes and units come as a plain table; nothing here knows drivers. Nothing here changes a result: what
 `apply` does with a doubtful line is to hold.
@@ -12,19 +12,17 @@ The driver's codes and units come as a plain table; nothing here knows drivers. 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from labgateway.errors import Complaint
 from labgateway.mapping import catalogue, specimens, units
 from labgateway.mapping.apply import known_factors, plain_number
+from labgateway.mapping.lint_computed import computed
 from labgateway.mapping.lint_rules import rules
+from labgateway.mapping.quantities import check_digit_fits, convertible, dimension, is_ucum
 from labgateway.mapping.table import Declared, Line, Mapping, read
 
 
@@ -66,6 +64,7 @@ def lint(
         *look.targets(lines),
         *look.panels(lines, elsewhere),
         *rules(mapping, file),
+        *computed(mapping, file, elsewhere),
     ]
     return sorted(found, key=lambda one: (one.line is None, one.line or 0))
 
@@ -137,7 +136,7 @@ class _Look:
         known = {unit: known_factors(line, unit) for unit in choices}
         fitting = [unit for unit in choices if any(catalogue.close(line.times, one) for one in known[unit])]
         usual = choices[0]
-        if line.unit is not None and not any(_convertible(unit, line.unit) for unit in choices):
+        if line.unit is not None and not any(convertible(unit, line.unit) for unit in choices):
             what = f"{line.code} comes in {_either(choices)}: no factor leads from there to {line.unit}."
             yield self.wrong(line, "unit", what, "One of the two units belongs to another test; correct it.")
             return
@@ -179,11 +178,11 @@ class _Look:
                 what = f"LOINC {line.loinc} is a finding ({analyte.name_en}), no quantity in {unit}."
                 yield self.wrong(line, "loinc", what, "Take `unit` and `times` out, or look up the LOINC again.")
             return
-        one, other = _dimension(unit), _dimension(fitting)
+        one, other = dimension(unit), dimension(fitting)
         if one is not None and other is not None and one != other:
             twin = analyte.conventional_loinc if line.loinc == analyte.loinc else analyte.loinc
             twin_unit = analyte.conventional_unit if line.loinc == analyte.loinc else analyte.ucum
-            fits = bool(twin) and _dimension(twin_unit) == one
+            fits = bool(twin) and dimension(twin_unit) == one
             cure = f"For {unit} it is {twin}." if fits else f"Look up the LOINC for {unit}."
             what = f"LOINC {line.loinc} ({analyte.name_en}) is for {fitting}, the unit is {unit}."
             yield self.wrong(line, "loinc", what, cure)
@@ -201,7 +200,9 @@ class _Look:
                 seen.setdefault(emr, []).append(line)
 
     def panels(self, lines: list[Line], elsewhere: Set[str]) -> Iterator[Complaint]:
-        known = {emr for line in lines for emr in line.emr}
+        known = {emr for line in lines for emr in line.emr} | {
+            one.line.emr[0] for one in self.mapping.computed.values()
+        }
         # What a line that could not be read answers is not known; its own complaint comes first.
         unread = {str(path[1]) for path in self.mapping.index if len(path) == 2 and path[0] == "tests"}
         known |= unread - self.mapping.tests.keys()
@@ -221,74 +222,6 @@ def _meet(one: Line, other: Line) -> bool:
     if one.specimen is None or other.specimen is None:
         return one.specimen is other.specimen
     return specimens.same(one.specimen, other.specimen)
-
-
-_ALIKE = {"IU": "unit", "U": "unit", "arb'U": "unit", "kat": "unit", "eq": "mol", "mHg": "pressure", "Pa": "pressure"}
-
-
-def _dimension(unit: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """What kind of quantity a unit is for, as LOINC's property sees it; None when the unit is not understood."""
-    found = units.read(unit)
-    if found is None:
-        return None
-    above, below = (
-        tuple(_ALIKE.get(kind, kind) for kind in kinds if not kind.startswith("{") and kind != "copies")
-        for kinds in (found.above, found.below)
-    )
-    return above, below
-
-
-_AMOUNT = {"g", "mol", "eq", "osm", "unit", "copies"}
-
-
-def _convertible(one: str, other: str) -> bool:
-    """Whether some factor may lead from a unit to the other; yes where one of them is not understood.
-
-    What counts an amount (mass, moles, activity, copies) may be any other amount: that depends on the substance.
-    """
-    here, there = units.read(one), units.read(other)
-    if here is None or there is None:
-        return True
-    return _amounts(here) == _amounts(there)
-
-
-def _amounts(unit: units.Unit) -> Counter[str]:
-    """How often each kind stands above the line; below it counts down, so that mg/g and mg/mmol are both nothing."""
-    found: Counter[str] = Counter()
-    for kinds, count in ((unit.above, 1), (unit.below, -1)):
-        for kind in (_ALIKE.get(kind, kind) for kind in kinds if not kind.startswith("{")):
-            found["amount" if kind in _AMOUNT else kind] += count
-    return Counter({kind: count for kind, count in found.items() if count})
-
-
-def check_digit_fits(code: str) -> bool:
-    """LOINC's mod 10 check digit (LOINC Users' Guide, appendix on check digits: Luhn's algorithm)."""
-    number, dash, digit = code.partition("-")
-    if not (dash and code.isascii() and number.isdigit() and digit.isdigit() and len(digit) == 1 and len(number) <= 7):
-        return False
-    total = 0
-    for place, char in enumerate(reversed(number)):
-        value = int(char) * (2 if place % 2 == 0 else 1)
-        total += value - 9 if value > 9 else value
-    return (10 - total % 10) % 10 == int(digit)
-
-
-@cache
-def is_ucum(unit: str) -> bool:
-    """Whether a text is a UCUM unit, as ucumvert reads it."""
-    from lark.exceptions import LarkError
-
-    try:
-        _ucum_parser().parse(unit)
-    except LarkError:
-        return False
-    return True
-
-
-@cache
-def _ucum_parser() -> Any:
-    # Half a second to import and build: only check pays for it, never the gateway's start.
-    return import_module("ucumvert").get_ucum_parser()
 
 
 def _either(names: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ What can be read but is not right (a factor that does not fit, a wrong LOINC) is
     [orders]                        what the EMR orders -> what is asked of the instrument, where that is not [tests] read backwards
     [leave_out]                     code -> why it stops here
     [ranges]                        EMR test -> the lab's own ranges by sex and age, see ranges.py
+    [computed]                      code of our own -> what is worked out of other results, see computed.py
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping import holding, ranges, specimens
+from labgateway.mapping import computed, holding, ranges, specimens
+from labgateway.mapping.computed import Computed
 from labgateway.mapping.holding import Holding
 from labgateway.mapping.ranges import Range
 from labgateway.mapping.reading import Reading, is_list, is_table, number_of, unknown_key
@@ -32,7 +34,7 @@ Declared = dict[str, tuple[str, ...]]
 
 _TOP = (
     *("instrument", "checked", "decimal_comma", "rerun", *holding.FILE_KEYS, "range_flags"),
-    *("tests", "panels", "orders", "leave_out", "ranges"),
+    *("tests", "panels", "orders", "leave_out", "ranges", "computed"),
 )
 _KEYS = (
     *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
@@ -80,7 +82,7 @@ class Mapping:
     tests: code to its lines, those with a specimen type first. version: SHA-256 (hex) of the file.
     declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file. raw: the file.
     ranges: EMR test to the lab's own ranges. range_flags: high and low are told by them, not by the analyzer.
-    compares: some line has a delta rule.
+    compares: some line has a delta rule. computed: by code, each behind those it needs.
     """
 
     instrument: str
@@ -93,6 +95,7 @@ class Mapping:
     ranges: dict[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
     range_flags: bool = False
     compares: bool = False
+    computed: dict[str, Computed] = field(default_factory=dict[str, Computed])
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
     raw: bytes = field(default=b"", compare=False, repr=False)
@@ -172,6 +175,9 @@ class _Reading(Reading):
                 self.complain(("leave_out", code), what, "Take one of the two out.")
         panels = {code: self.names(("panels", code), tests) for code, tests in self.table(data, "panels").items()}
         orders = {code: self.asked(code, asked) for code, asked in self.table(data, "orders").items()}
+        worked_out = self.worked_out(self.table(data, "computed"), tests)
+        holdings = [line.holding for lines in tests.values() for line in lines]
+        holdings += [one.line.holding for one in worked_out.values()]
         return Mapping(
             orders=orders,
             instrument=self.text(data, (), "instrument"),
@@ -182,9 +188,31 @@ class _Reading(Reading):
             leave_out=leave_out,
             ranges={emr: ranges.read(self, ("ranges", emr), said) for emr, said in self.table(data, "ranges").items()},
             range_flags=self.yes_no(data, (), "range_flags", default=False),
-            compares=any(line.holding and line.holding.delta for lines in tests.values() for line in lines),
+            compares=any(rules is not None and rules.delta is not None for rules in holdings),
+            computed=worked_out,
             index=self.index,
         )
+
+    def worked_out(self, table: dict[str, Any], tests: dict[str, tuple[Line, ...]]) -> dict[str, Computed]:
+        """The lines of [computed], each behind those it needs."""
+        found: dict[str, Computed] = {}
+        for code, value in table.items():
+            one = computed.read(
+                self, code, value, lambda where, line, code=code: self.line(code, where, line, computed.KEYS)
+            )
+            if one is not None:
+                found[code] = one
+        answered: dict[str, list[Line]] = {}
+        for lines in tests.values():
+            for line in lines:
+                for emr in line.emr:
+                    answered.setdefault(emr, []).append(line)
+        ordered, circle = computed.in_order(found, answered)
+        if circle:
+            what = f"need each other: {', '.join(circle)}."
+            cure = "Let each formula begin with tests that an analyzer measures."
+            self.complain(("computed", circle[0], "formula"), what, cure)
+        return ordered
 
     def asked(self, code: str, value: object) -> tuple[str, ...]:
         """The analyzer's codes for what the EMR orders; an empty list: it is never asked of this instrument."""
@@ -216,11 +244,13 @@ class _Reading(Reading):
                 found.append(line)
         return tuple(sorted(found, key=lambda line: line.specimen is None))
 
-    def line(self, code: str, where: KeyPath, table: dict[str, Any]) -> Line | None:
+    def line(self, code: str, where: KeyPath, table: dict[str, Any], keys: tuple[str, ...] = ()) -> Line | None:
+        """One line in braces; None after complaining. keys: of a computed line, () of a test's."""
         before = len(self.complaints)
+        known = (*keys, *holding.KEYS) if keys else _KEYS
         for key in table:
-            if key not in _KEYS:
-                self.complain((*where, key), "is no key of a test line.", unknown_key(key, _KEYS))
+            if key not in known:
+                self.complain((*where, key), "is no key of a test line.", unknown_key(key, known))
         if "emr" not in table:
             self.complain((*where, "emr"), "is missing.", f'Write what the EMR calls the test: emr = "{code}".')
         emr = self.names((*where, "emr"), table["emr"]) if "emr" in table else ()
@@ -229,7 +259,7 @@ class _Reading(Reading):
             self.complain((*where, "emr"), NOT_DECIDED, cure)
         unit = self.text(table, where, "unit", empty=False) if "unit" in table else None
         times = self.times(table, where)
-        if "unit" in table and "times" not in table:
+        if "unit" in table and "times" not in table and not keys:
             cure = "Add `times`: 1 when the value stays as it is, else what turns the analyzer's unit into this one."
             self.complain((*where, "unit"), "has no `times` beside it.", cure)
         elif "times" in table and "unit" not in table:

@@ -233,7 +233,7 @@ def seen(
 def _refused(result: Result, targets: tuple[str, ...], policy: Policy) -> Problem | None:
     """Rows 1 to 3: what keeps a result from being a patient's at all."""
     specimen = result.specimen
-    if result.kind is not Kind.PATIENT:
+    if result.kind not in (Kind.PATIENT, Kind.COMPUTED):
         return Problem(Reason.NOT_A_PATIENT_ID, f"a {result.kind} row is no patient's")
     if specimen is None or not specimen.strip():
         return Problem(Reason.NO_SPECIMEN)

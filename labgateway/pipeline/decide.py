@@ -93,6 +93,7 @@ def decide(case: Case) -> Verdict:
     """The verdict on one result; deterministic, and the same whatever order things arrived in."""
     result = case.result
     if result.kind is not Kind.PATIENT:
+        # A computed value is never judged here: computing.py works it out again.
         return Verdict(ObservationState.CONTROL, value=result.value, unit=result.unit or "")
     plain = Verdict(
         ObservationState.HELD, value=result.value, unit=result.unit or "",
@@ -109,6 +110,11 @@ def decide(case: Case) -> Verdict:
             return _unless_repeated(case, replace(plain, problem=problem))
         case Mapped() as mapped:
             return _matched(case, case.mapping, mapped)
+
+
+def place(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:
+    """The verdict on a value that did not come from an analyzer: from matching on, as for any other."""
+    return _matched(case, mapping, mapped)
 
 
 def code_of(verdict: Verdict, result: Result) -> str:

@@ -20,9 +20,11 @@ from labgateway.model import ObservationState, Order, OrderState
 from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, checked, place_for, seen, take_back, write
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.out import panels_of
+from labgateway.pipeline.outcome import Outcome, Placed
+from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import MENDABLE, Outcome, Placed, prior_of, send
+from labgateway.pipeline.take import MENDABLE, compute_again, send
 from labgateway.store import audit, journal, orders, outbox, results
 from labgateway.store.results import Stored
 
@@ -41,6 +43,7 @@ def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[C
         raise LabgatewayError('Say who decides and why: --by "NAME" --because "REASON".')
 
     def job(connection: Connection) -> Deed:
+        before = results.get(connection, number) if subject == "observation" else None
         match action, subject:
             case "release", "observation":
                 done = _release(connection, number, request, rules, now, who)
@@ -65,12 +68,22 @@ def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[C
                     f"{action} does not fit {subject or 'that id'}: observations are released, rejected or relinked, deliveries are "
                     "retried or skipped, messages are replayed or dismissed (labgateway parked shows what each is)."
                 )
+        if subject == "observation":
+            specimens = _touched(connection, number, done, before)
+            compute_again(connection, specimens, rules, now, done.outcome)
         because_of = f"{because} (identity checked)" if done.identity_checked else because
         for what, about in ((action, f"{subject} {number}"), *done.besides):
             audit.add(connection, at=now, who=who or "command line", action=what, subject=about, because=because_of)
         return done
 
     return job
+
+
+def _touched(connection: Connection, number: str, done: Deed, before: Stored | None) -> list[str]:
+    """The specimens on which something else stands now."""
+    ids = [number, *(about.split(" ")[1] for _, about in done.besides if about.startswith("observation "))]
+    found = [before, *(results.get(connection, one) for one in ids)]
+    return sorted({one.specimen for one in found if one is not None and one.specimen})
 
 
 def _subject(name: str) -> tuple[str, str]:

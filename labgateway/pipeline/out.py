@@ -32,6 +32,9 @@ def watch_what_is_out(connection: Connection, specimens: Iterable[str], rules: R
             continue
         of_specimen = orders.for_specimen(connection, specimen)
         for one in last:
+            if one.problem is not None and one.problem.reason is Reason.NOT_COMPUTED:
+                # What it was computed from has changed: orders do not make that good.
+                continue
             problem = _doubt(one, of_specimen, rules, now)
             if problem != one.problem:
                 results.doubt(connection, one.id, problem)

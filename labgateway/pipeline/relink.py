@@ -18,13 +18,15 @@ from sqlalchemy import Connection
 from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.matching import versions
-from labgateway.model import ObservationState, Order, OrderState
+from labgateway.model import Kind, ObservationState, Order, OrderState
 from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, place_for, retraction, seen, write
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.out import panels_of
+from labgateway.pipeline.outcome import Outcome, Placed
+from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import Outcome, Placed, prior_of, send
+from labgateway.pipeline.take import send
 from labgateway.store import orders, results
 from labgateway.store.results import Decided, Stored
 
@@ -42,6 +44,8 @@ def relink(
         raise LabgatewayError(
             f"Observation {number} is {one.state.value} as {one.letter.value}: there is nothing to move."
         )
+    if one.result.kind is Kind.COMPUTED:
+        raise LabgatewayError("It is computed from other results: move those, and it follows them.")
     if request.get("identity_checked") is not True:
         raise LabgatewayError(
             "Only your word ties the result to the other specimen. Compare tube, label, order and patient, then say so: "

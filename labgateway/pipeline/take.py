@@ -7,8 +7,7 @@ time passes ── expire ──> what waited too long for its order is held
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -23,9 +22,12 @@ from labgateway.matching import attribute as matching
 from labgateway.matching import versions
 from labgateway.model import Decoded, Kind, Observation, ObservationState, Order, Patient, Report, Result
 from labgateway.pipeline.asked import answer
+from labgateway.pipeline.computing import compute
 from labgateway.pipeline.decide import Case, Verdict, code_of, decide
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.neighbours import Asked, neighbours
+from labgateway.pipeline.outcome import Job, Outcome, Placed
+from labgateway.pipeline.priors import COUNTING, is_prior, prior_decided, prior_of
 from labgateway.pipeline.review import Neighbours
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.protocols import hl7
@@ -50,6 +52,7 @@ MENDABLE = frozenset(
         Reason.UNIT_CHANGED,
         Reason.NOT_A_DECIMAL,
         Reason.NOT_SANE,
+        Reason.NOT_COMPUTED,
         *BY_RULE,
         Reason.SEVERAL_TARGETS,
         Reason.MAPPING_BROKEN,
@@ -62,35 +65,6 @@ MENDABLE = frozenset(
 _REPEAT_DAYS = 3
 _SHORT = 65_536
 """A longer message is no answer to orders."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a job did. destinations: whose queue has something new. states: how many observations ended where.
-
-    doubts: how many that are out became doubtful.
-    """
-
-    destinations: set[str] = field(default_factory=set[str])
-    states: dict[str, int] = field(default_factory=dict[str, int])
-    problem: Problem | None = None
-    doubts: int = 0
-
-    def count(self, state: ObservationState) -> None:
-        """One more of this state."""
-        self.states[state.value] = self.states.get(state.value, 0) + 1
-
-
-Job = Callable[[Connection], Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A verdict on its way to disk."""
-
-    decided: Decided
-    verdict: Verdict
-    result: Result
 
 
 def process(number: int, rules: Rules, now: datetime) -> Job:
@@ -215,6 +189,7 @@ def _take_results(
         placed.append(Placed(decided, verdict, result))
         outcome.count(verdict.state)
     results.add_observations(connection, fresh)
+    placed += compute(connection, specimens, rules, now, outcome)
     send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
 
 
@@ -260,7 +235,7 @@ class _Judge:
             since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
             known: dict[str, list[versions.Prior]] = {}
             for one in results.of_specimen(self._connection, specimen, since):
-                if _is_prior(one) and one.id != leave:
+                if is_prior(one) and one.id != leave:
                     known.setdefault(one.code, []).append(prior_of(one))
             self._priors[specimen] = known
         priors = self._priors.get(specimen, {})
@@ -342,53 +317,10 @@ class _Judge:
                     decided.unit, decided.letter, decided.replaces, received_at,
                 )
             )  # fmt: skip
-        if result.specimen and verdict.state in _COUNTING:
+        if result.specimen and verdict.state in COUNTING:
             of_specimen = self._priors.setdefault(result.specimen, {})
-            of_specimen.setdefault(decided.code, []).append(_prior_decided(decided, result))
+            of_specimen.setdefault(decided.code, []).append(prior_decided(decided, result))
         return decided
-
-
-_COUNTING = (ObservationState.RELEASED, ObservationState.WAITING, ObservationState.HELD, ObservationState.REJECTED)
-
-
-def _is_prior(one: Stored) -> bool:
-    return one.state in _COUNTING and one.specimen is not None
-
-
-def prior_of(one: Stored) -> versions.Prior:
-    """An observation as versions compare it with what comes later."""
-    place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
-    return _make_prior(one.id, one.instrument, one, one.result, place)
-
-
-def _prior_decided(one: Decided, result: Result) -> versions.Prior:
-    place = None if one.place_patient is None else versions.Place(one.order_id, one.place_patient)
-    return _make_prior(one.id, one.instrument, one, result, place)
-
-
-def _make_prior(
-    number: str, instrument: str, one: Stored | Decided, result: Result, place: versions.Place | None
-) -> versions.Prior:
-    return versions.Prior(
-        number,
-        versions.Fresh(
-            specimen=one.specimen or "",
-            code=one.code,
-            instrument=instrument,
-            value=one.value,
-            unit=one.unit,
-            flags=result.flags,
-            status=result.status,
-            received_at=one.received_at,
-            place=place,
-            measured_text=result.measured_at_text,
-            measured_at=result.measured_at,
-            run=result.run or "",
-        ),
-        one.letter,
-        one.state,
-        bool(one.decided_by),
-    )
 
 
 def judge_again(connection: Connection, specimens: Iterable[str], rules: Rules, now: datetime) -> Outcome:
@@ -399,7 +331,7 @@ def judge_again(connection: Connection, specimens: Iterable[str], rules: Rules, 
     outcome = Outcome()
     for specimen in specimens:
         again = [one for one in results.of_specimen(connection, specimen) if _is_cured_by_orders(one)]
-        _again(connection, again, rules, now, outcome)
+        _again(connection, again, [specimen], rules, now, outcome)
     return outcome
 
 
@@ -419,16 +351,25 @@ def expire(connection: Connection, rules: Rules, now: datetime, limit: int = 200
     """Hold what has waited for its order longer than the site allows."""
     outcome = Outcome()
     before = now - timedelta(hours=rules.policy.wait_h)
-    _again(connection, results.waiting_since(connection, before, limit), rules, now, outcome)
+    waiting = results.waiting_since(connection, before, limit)
+    _again(connection, waiting, sorted({one.specimen for one in waiting if one.specimen}), rules, now, outcome)
     return outcome
 
 
-def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: datetime, outcome: Outcome) -> None:
+def _again(
+    connection: Connection,
+    old: Sequence[Stored],
+    specimens: Iterable[str],
+    rules: Rules,
+    now: datetime,
+    outcome: Outcome,
+) -> None:
+    """Judge these once more, then what is computed on these specimens."""
     judge = _Judge(connection, rules, now)
     placed: list[Placed] = []
     for one in old:
         instrument = rules.instruments.get(one.instrument)
-        if instrument is None:
+        if instrument is None or one.result.kind is Kind.COMPUTED:
             continue
         verdict = judge.verdict(one.result, one.instrument, instrument, one.received_at, leave=one.id)
         if verdict.state is one.state and verdict.problem == one.problem:
@@ -440,6 +381,15 @@ def _again(connection: Connection, old: Sequence[Stored], rules: Rules, now: dat
         if results.redecide(connection, decided, one.row_version):
             placed.append(Placed(decided, verdict, one.result))
             outcome.count(verdict.state)
+    placed += compute(connection, specimens, rules, now, outcome)
+    send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
+
+
+def compute_again(
+    connection: Connection, specimens: Iterable[str], rules: Rules, now: datetime, outcome: Outcome
+) -> None:
+    """After a person's deed on these specimens: work out and send what is computed of them."""
+    placed = compute(connection, specimens, rules, now, outcome)
     send(connection, rules, [one for one in placed if one.verdict.state is ObservationState.RELEASED], now, outcome)
 
 

@@ -165,6 +165,21 @@ def add_results(connection: Connection, transmission_id: int, said: Sequence[Res
     return list(numbers)
 
 
+_BEHIND_ALL = 1_000_000
+"""The place of a computed value in the message that completed it."""
+
+
+def add_computed(connection: Connection, transmission_id: int, value: Result) -> int:
+    """Store a value that was worked out when this message came; returns its number."""
+    (number,) = next_numbers(connection, result, 1)
+    row = (
+        number, transmission_id, _BEHIND_ALL, _WORD[value.kind], value.specimen, value.code, value.value, value.unit,
+        pack(value),
+    )  # fmt: skip
+    _ADD_RESULT.many(connection, [row])
+    return number
+
+
 _AS_IT_IS = (
     "id", "result_id", "transmission_id", "instrument", "specimen", "order_id", "beside_id", "place_patient", "code", "name",
     "loinc", "moh", "value", "unit", "original_value", "original_unit",

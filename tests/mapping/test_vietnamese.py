@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from labgateway.mapping import (
+    computed,
     difference,
+    formula,
     holding,
     lint,
+    lint_computed,
     lint_rules,
     ranges,
     reading,
@@ -23,7 +26,21 @@ from labgateway.mapping import (
 )
 from labgateway.mapping.vietnamese import say, translated
 
-_ROOMS = (table, reading, lint, lint_rules, holding, ranges, difference, sheet, sheet_csv, sheet_xlsx)
+_ROOMS = (
+    table,
+    reading,
+    formula,
+    computed,
+    lint_computed,
+    lint,
+    lint_rules,
+    holding,
+    ranges,
+    difference,
+    sheet,
+    sheet_csv,
+    sheet_xlsx,
+)
 ROOMS = [Path(str(room.__file__)) for room in _ROOMS]
 
 
@@ -56,7 +73,7 @@ def sentences(path: Path) -> Iterator[str]:
 def test_every_sentence_is_translated(path: Path) -> None:
     """A new sentence in these rooms needs its Vietnamese."""
     found = list(sentences(path))
-    assert len(found) > 5
+    assert len(found) > 4
     assert [one for one in found if translated(one) is None] == []
 
 

@@ -186,6 +186,21 @@ def test_the_newest_version_counts_and_what_was_corrected_does_not(make_lab: Mak
     assert [*lab.states("S1"), *lab.states("S2")] == ["K 4.0 released", "K 5.0 released", "K 7.0 released"]
 
 
+def test_the_value_after_is_the_one_that_stands(make_lab: MakeLab) -> None:
+    """A first word that was corrected since is nobody's value any more."""
+    lab = make_lab(DELTA)
+    collected = lab.now
+    lab.wait(hours=1)
+    lab.send("S2", "K 4.0 mmol/L")
+    lab.order("S1", "K", collected_at=collected)
+    lab.wait(hours=1)
+    lab.send("S1", "K 9.0 mmol/L")
+    lab.wait(hours=1)
+    lab.send("S1", "K 4.2 mmol/L", status="C")
+    lab.order("S2", "K", collected_at=collected)
+    assert lab.states("S2") == ["K 4.0 released"]
+
+
 def test_two_specimens_in_one_message(make_lab: MakeLab) -> None:
     """What the message in hand has said already counts as well."""
     lab = make_lab(DELTA)

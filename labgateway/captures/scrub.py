@@ -159,7 +159,7 @@ def scrub(
         changed = bytearray(side.text)
         for change in found:
             for start, stop, sort in change.personal:
-                changed[start:stop] = book.stands_for(bytes(changed[start:stop]), sort)
+                changed[start:stop] = book.stands_for(side.text[start:stop], sort)
             for start, stop in change.pictures:
                 changed[start:stop] = b"A" * (stop - start)
         _elsewhere(changed, text, found, book, everywhere)

@@ -47,12 +47,14 @@ def _astm(stream: bytes) -> Blocks:
     blocks = Blocks()
     before: tuple[bytes, bytes] | None = None
     end = 0
+    checked = any(found[4] for found in _FRAME.finditer(stream))
     for found in _FRAME.finditer(stream):
         if found.start() > end:
             blocks.damaged.append((end, found.start()))
         end = found.end()
         number, text, ending, sent = found.groups()
-        good = ending is not None and (sent is None or checksum(number + text + ending) == sent.upper())
+        good = ending is not None and checksum(number + text + ending) == (sent or b"").upper()
+        good = good or (ending is not None and sent is None and not checked)
         if not good:
             blocks.damaged.append(found.span())
             continue

@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("status", "status_command"),
     ("trace", "trace_command"),
     ("parked", "parked_command"),
+    ("orders", "orders_command"),
     ("replay", "replay_command"),
     ("learn", "learn_command"),
     ("mapping", "mapping_command"),
@@ -42,6 +43,7 @@ first steps:
   labgateway status                        lines, queues, what waits for a person
   labgateway parked                        what waits for a person, why, and what to do
   labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
+  labgateway orders import FILE            orders from a file: HL7, FHIR or a table
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer
 
 config.toml is looked for in the working folder, then in /etc/labgateway; --config names another.

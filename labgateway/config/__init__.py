@@ -1,6 +1,6 @@
 """config.toml, read once: text in, frozen values out, every mistake said at once with its line and its cure.
 
-    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, checks.py: what it may say
+    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, orders.py, checks.py
                                                         `->  ComplaintsError     words.py: mistakes in plain words
     two Configs  ->  diff  ->  what a reload has to touch                        changes.py
 
@@ -22,23 +22,19 @@ from labgateway.config.destinations import (
     TlsKeys,
     WebDestination,
 )
+from labgateway.config.orders import SUPPORTED as SUPPORTED_ORDERS
+from labgateway.config.orders import FhirListen, FolderOrders, ListenTls, MllpListen, OrdersSection, SqlOrders
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
     SUPPORTED_LINES,
-    SUPPORTED_ORDERS,
     Config,
     Console,
-    FhirListen,
     FolderLine,
-    FolderOrders,
     Gateway,
     Instrument,
     LineSection,
     Matching,
-    MllpListen,
-    OrdersSection,
     SerialLine,
-    SqlOrders,
     Store,
     TcpLine,
     TcpListenLine,
@@ -62,6 +58,7 @@ __all__ = [
     "HttpDestination",
     "Instrument",
     "LineSection",
+    "ListenTls",
     "Matching",
     "MllpDestination",
     "MllpListen",

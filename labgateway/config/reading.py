@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from labgateway.config import columns
 from labgateway.config import destinations as d
+from labgateway.config import orders as o
 from labgateway.config import sections as s
 from labgateway.config.words import said, unknown_cure
 from labgateway.errors import Complaint, ComplaintsError
@@ -34,7 +35,7 @@ Table = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9_-]+")
 _SECTIONS = ("gateway", "store", "matching", "instrument", "orders", "destination", "console")
 _LINES = {"tcp-listen": s.TcpListenLine, "tcp": s.TcpLine, "serial": s.SerialLine, "folder": s.FolderLine}
-_ORDERS = {"mllp-listen": s.MllpListen, "fhir-listen": s.FhirListen, "folder": s.FolderOrders, "sql": s.SqlOrders}
+_ORDERS = {"mllp-listen": o.MllpListen, "fhir-listen": o.FhirListen, "folder": o.FolderOrders, "sql": o.SqlOrders}
 _DESTINATIONS = {
     "mllp": d.MllpDestination,
     "fhir": d.FhirDestination,
@@ -169,10 +170,13 @@ def _config(reading: _Reading, data: Table, raw: bytes) -> s.Config | None:
     for where, name, table in reading.named("instrument", data):
         if (instrument := _instrument(reading, where, table)) is not None:
             instruments[name] = instrument
-    orders: dict[str, s.OrdersSection] = {}
+    orders: dict[str, o.OrdersSection] = {}
     for where, name, table in reading.named("orders", data):
-        if (source := reading.check_kind(_ORDERS, s.SUPPORTED_ORDERS, where, table)) is not None:
+        if (source := reading.check_kind(_ORDERS, o.SUPPORTED, where, table)) is not None:
             orders[name] = source
+            if isinstance(source, o.FhirListen) and source.allow and source.token_file is None:
+                cure = "Write the name of a file that holds the token which callers must say (Authorization: Bearer)."
+                reading.complain((*where, "token_file"), "is missing, and the port is open to a network.", cure)
     destinations: dict[str, d.DestinationSection] = {}
     for where, name, table in reading.named("destination", data):
         found = reading.check_kind(_DESTINATIONS, d.SUPPORTED, where, table)
@@ -212,7 +216,7 @@ def _instrument(reading: _Reading, where: KeyPath, table: Table) -> s.Instrument
 def _ports_taken_twice(
     reading: _Reading,
     instruments: Mapping[str, s.Instrument],
-    orders: Mapping[str, s.OrdersSection],
+    orders: Mapping[str, o.OrdersSection],
     console: s.Console | None,
 ) -> None:
     taken: list[tuple[str, int, KeyPath]] = []
@@ -220,7 +224,7 @@ def _ports_taken_twice(
         if isinstance(instrument.line, s.TcpListenLine):
             taken.append((instrument.line.host, instrument.line.port, ("instrument", name, "line", "port")))
     for name, source in orders.items():
-        if isinstance(source, s.MllpListen | s.FhirListen):
+        if isinstance(source, o.MllpListen | o.FhirListen):
             taken.append((source.host, source.port, ("orders", name, "port")))
     if console is not None:
         host, _, port = console.listen.rpartition(":")

@@ -25,12 +25,9 @@ from labgateway.config.checks import (
     Host,
     Hours,
     Networks,
-    Place,
-    Places,
     Port,
     Regex,
     RemotePort,
-    Seconds,
     StopBits,
     Text,
     Texts,
@@ -38,11 +35,11 @@ from labgateway.config.checks import (
     YesNo,
 )
 from labgateway.config.destinations import DestinationSection
+from labgateway.config.orders import OrdersSection
 from labgateway.errors import Complaint, ComplaintsError
 
 SUPPORTED_LINES = frozenset({"tcp-listen", "tcp", "serial"})
 """Kinds of line that this version runs; the others are read and checked, and complained about."""
-SUPPORTED_ORDERS = frozenset({"mllp-listen"})
 SecondIds = tuple[Literal["patient", "birth_date", "sex", "name"], ...]
 CheckDigit = Literal["", "luhn", "mod11", "iso7064-11-2", "iso7064-37-2", "iso7064-97-10", "isbt128"]
 
@@ -146,57 +143,6 @@ class Instrument:
     release: Literal["auto", "manual"] = "auto"
     orders: Literal["driver", "off", "asked", "unasked"] = "driver"
     second_ids: SecondIds | None = None
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class MllpListen:
-    """[orders.NAME] kind "mllp-listen". allow: empty admits this machine only.
-
-    specimen_id: the first place that is filled; patient_id_type: which repetition of PID-3 (CX.5), "" the first.
-    """
-
-    port: Port
-    kind: Literal["mllp-listen"] = "mllp-listen"
-    host: Host = "0.0.0.0"  # noqa: S104 -- who may call is decided by allow, which is closed by default
-    allow: Networks = ()
-    connections: Connections = 8
-    specimen_id: Places = ("SPM-2.1", "SAC-3.1", "OBR-3.1")
-    patient_id: Place = "PID-3.1"
-    patient_id_type: str = ""
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class FhirListen:
-    """[orders.NAME] kind "fhir-listen"."""
-
-    port: Port
-    kind: Literal["fhir-listen"] = "fhir-listen"
-    host: Host = "0.0.0.0"  # noqa: S104 -- who may call is decided by allow, which is closed by default
-    allow: Networks = ()
-    token_file: File | None = None
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class FolderOrders:
-    """[orders.NAME] kind "folder": a folder into which the EMR writes order messages."""
-
-    path: File
-    kind: Literal["folder"] = "folder"
-    pattern: Text = "*"
-
-
-@dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
-class SqlOrders:
-    """[orders.NAME] kind "sql": a query asked again every every_s seconds."""
-
-    url: Database = Field(repr=False)
-    query_file: File
-    kind: Literal["sql"] = "sql"
-    password_file: File | None = None
-    every_s: Seconds = 10
-
-
-OrdersSection = MllpListen | FhirListen | FolderOrders | SqlOrders
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)

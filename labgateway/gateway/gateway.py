@@ -9,8 +9,9 @@ Starts no task by itself: ``spawn`` is handed in, so that a test may run everyth
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from labgateway.config import Config, MllpListen, OrdersSection, diff
+from labgateway.config import Config, OrdersSection, diff
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
@@ -27,23 +28,22 @@ from labgateway.gateway import build
 from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.downloads import Downloads
-from labgateway.gateway.order_door import OrderConversation
-from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.pump import Pump
+from labgateway.gateway.sources import Job, Source, Told, Tools, file_rules, source, submitted
 from labgateway.gateway.watching import watch
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
 from labgateway.mapping.history import History
-from labgateway.orders import OrderRules
 from labgateway.pipeline import deeds, take
 from labgateway.pipeline.ids import new_id
-from labgateway.pipeline.order_book import Taken, take_orders
+from labgateway.pipeline.order_book import Taken
+from labgateway.pipeline.order_files import take_file
 from labgateway.pipeline.rules import Rules
 from labgateway.store import journal, worklist
 from labgateway.store.engine import Store
-from labgateway.transports.channel import Channel, Say, Session
+from labgateway.transports.channel import Say
 from labgateway.transports.tapped import Tap
-from labgateway.transports.tcp import Admission, TcpListen
+from labgateway.transports.tcp import Admission
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
@@ -57,7 +57,7 @@ class _Door:
     """An orders section and its listener."""
 
     section: OrdersSection
-    listener: TcpListen
+    listener: Source
 
 
 @dataclass(slots=True)
@@ -105,6 +105,10 @@ class Gateway:
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
         self._shut: dict[str, str] = {}
+        self._tools = Tools(
+            lambda: self.rules, self._utcnow, lambda: self.config.gateway.timezone, self._take_orders, self._admission,
+            self._spawn, say,
+        )  # fmt: skip
         self._taps: dict[str, Tap] = {}
 
     # --- life ---
@@ -367,44 +371,28 @@ class Gateway:
     # --- orders ---
 
     async def _open_door(self, name: str, section: OrdersSection, *, must: bool = False) -> None:
-        if not isinstance(section, MllpListen):
-            raise LabgatewayError(f"orders of kind {section.kind} are not run by this version")
-        loop = asyncio.get_running_loop()
-
-        def open_session(channel: Channel) -> Session:
-            return OrderConversation(
-                channel, lambda data, peer, done: self._take_order(name, section, data, peer, done),
-                clock=loop.time, call_at=loop.call_at, wall=self._utcnow, control_id=new_id, say=self._say,
-            )  # fmt: skip
-
-        listener = TcpListen(
-            section.host, section.port, open_session, allow=section.allow, connections=section.connections,
-            admission=self._admission, say=self._say,
-        )  # fmt: skip
         try:
-            await listener.start()
+            opened = source(name, section, self._tools)
+            await opened.start()
         except LabgatewayError as error:
             if must:
                 raise LabgatewayError(f"orders.{name}: {error}") from error
+            if self._shut.get(f"orders.{name}") != str(error):
+                self._say("port_shut", level="error", source=name, why=str(error))
             self._shut[f"orders.{name}"] = str(error)
-            self._say("port_shut", level="error", source=name, why=str(error))
             return
         self._shut.pop(f"orders.{name}", None)
-        self._doors[name] = _Door(section, listener)
+        self._doors[name] = _Door(section, opened)
 
-    def _take_order(self, name: str, section: MllpListen, data: bytes, peer: str, done: Answered) -> None:
-        reading = OrderRules(
-            source=name, timezone=self.config.gateway.timezone, specimen_id=section.specimen_id,
-            patient_id=section.patient_id, patient_id_type=section.patient_id_type,
-        )  # fmt: skip
-        job = take_orders(data, peer=peer, rules=self.rules, reading=reading, now=self._utcnow(), control_id=new_id())
+    def _take_orders(self, name: str, job: Job, told: Told) -> None:
+        """Run the job of an order message; then whoever brought it is told, and whom it concerns."""
 
-        def told(taken: Taken | None, error: BaseException | None) -> None:
+        def done(taken: Taken | None, error: BaseException | None) -> None:
             if error is not None or taken is None:
                 self._say("orders_not_stored", level="error", source=name, error=type(error).__name__)
-                done(None, error)
+                told(None, error)
                 return
-            done(taken.answer, None)
+            told(taken, None)
             self._answers.changed(taken.specimens)
             for downloads, _ in self._downloads.values():
                 downloads.changed(taken.specimens)
@@ -413,7 +401,23 @@ class Gateway:
                 self._say("sent_and_in_doubt", level="warning", source=name, count=taken.outcome.doubts)
             self._after(taken.outcome)
 
-        self.store.submit_call(job, told)
+        self.store.submit_call(job, done)
+
+    async def _import(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A person brings a file of orders. Raises LabgatewayError."""
+        who, name = str(request.get("who") or "").strip(), str(request.get("source") or "import")
+        try:
+            data = base64.b64decode(str(request.get("data") or ""), validate=True)
+        except ValueError:
+            raise LabgatewayError("The file did not come whole; try again.") from None
+        section = self.config.orders.get(name)
+        if section is None and name != "import":
+            raise LabgatewayError(f"There is no [orders.{name[:64]}] in config.toml.")
+        reading = file_rules(name, section, self.config.gateway.timezone)
+        job = take_file(data, rules=self.rules, reading=reading, now=self._utcnow(), who=who or "command line")
+        taken = await submitted(name, job, self._tools)
+        self._say("person", action="import", state=taken.code)
+        return {"orders": [asdict(one) for one in taken.said], "refused": taken.refused}
 
     # --- the pipeline ---
 
@@ -544,6 +548,8 @@ class Gateway:
         match request.get("action"):
             case "status":
                 return await self.status()
+            case "import":
+                return await self._import(request)
             case "retry" | "skip" | "reject" | "release" | "relink" | "dismiss" | "replay":
                 done = await self.store.submit(deeds.deed(request, self.rules, self._utcnow()))
                 self._say("person", action=str(request["action"]), state=done.state)

@@ -52,10 +52,14 @@ class PatientMerge:
 
 @dataclass(frozen=True, slots=True)
 class OrderMessage:
-    """All that one message asks for, in its order."""
+    """All that one message asks for, in its order.
+
+    whole: a placer number stands for nothing but what the message says of it (FHIR: one ServiceRequest).
+    """
 
     orders: tuple[OrderAction, ...] = ()
     merges: tuple[PatientMerge, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

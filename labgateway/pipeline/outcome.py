@@ -29,6 +29,13 @@ class Outcome:
         """One more of this state."""
         self.states[state.value] = self.states.get(state.value, 0) + 1
 
+    def add(self, other: Outcome) -> None:
+        """What another job did in the same transaction."""
+        self.destinations |= other.destinations
+        for state, count in other.states.items():
+            self.states[state] = self.states.get(state, 0) + count
+        self.doubts += other.doubts
+
 
 Job = Callable[[Connection], Outcome]
 

@@ -20,7 +20,8 @@ from typing import Any, cast
 from labgateway.errors import LabgatewayError
 
 SOCKET_NAME = "control.sock"
-_LONGEST = 1 << 20
+_LONGEST = 32 << 20
+"""A file of orders comes in one line."""
 _PATIENCE_S = 30.0
 
 Answer = dict[str, Any]

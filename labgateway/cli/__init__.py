@@ -30,6 +30,9 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("mapping", "mapping_command"),
     ("store", "store_command"),
     ("destination", "destination_command"),
+    ("deliveries", "deliveries_command"),
+    ("resend", "resend_command"),
+    ("shadow", "shadow_command"),
 )
 
 _EPILOG = """\

@@ -66,7 +66,7 @@ def _check(args: argparse.Namespace) -> int:
 def mistakes(config: Config, library: Library) -> list[Complaint]:
     """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
     from labgateway.gateway import outlets
-    from labgateway.gateway.build import declared
+    from labgateway.gateway.build import declared, file_mistakes
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
     from labgateway.toml_lines import line_of, read_toml
@@ -103,6 +103,10 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
             cure = f'Write instrument = "{users[one.mapping][0]}" when its lines are right for that instrument.'
             found[Complaint(str(one.mapping), mapping.index.get(("instrument",)), "instrument", what, cure)] = None
     for name, section in config.destinations.items():
+        line = line_of(index, ("destination", name))
+        for one in file_mistakes(section):
+            key = f"destination.{name}" + (f".{one.key}" if one.key else "")
+            found[one if one.file else replace(one, file=str(config.file), line=line, key=key)] = None
         if lack := outlets.missing(section):
             line = line_of(index, ("destination", name, "kind"))
             found[

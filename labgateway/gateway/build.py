@@ -29,7 +29,7 @@ from labgateway.delivery.mllp_out import MllpDestination as MllpOut
 from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
-from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
+from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.gateway import outlets, web
 from labgateway.instruments.driver import Library, line_of
 from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
@@ -261,6 +261,19 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
             return web.destination(section, _contexts(section, say))
         case _:
             return outlets.destination(section, _settings(config))
+
+
+def file_mistakes(section: DestinationSection) -> list[Complaint]:
+    """What is wrong with the files that a destination names: certificates, templates, secrets."""
+    found = web.mistakes(section) if isinstance(section, WebDestination) else []
+    files = certificates(section)
+    try:
+        if files is not None:
+            tls.context(files)
+    except LabgatewayError as error:
+        what, _, cure = str(error).partition(". ")
+        found.append(Complaint("", None, "tls", f"{what}.", cure))
+    return found
 
 
 def certificates(section: DestinationSection) -> TlsFiles | None:

@@ -29,6 +29,7 @@ from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.pump import Pump
+from labgateway.gateway.resending import send_again
 from labgateway.gateway.sources import Job, Source, Told, Tools, file_rules, source, submitted
 from labgateway.gateway.watching import watch
 from labgateway.line.arrival import Arrival, Control, Kept
@@ -430,8 +431,11 @@ class Gateway:
 
     def _after(self, outcome: take.Outcome) -> None:
         for name in outcome.destinations:
-            if name in self._ways:
-                self._ways[name].sender.wake()
+            self._wake(name)
+
+    def _wake(self, destination: str) -> None:
+        if destination in self._ways:
+            self._ways[destination].sender.wake()
 
     async def _expire(self) -> None:
         """Hold what has waited too long for its order."""
@@ -550,6 +554,10 @@ class Gateway:
                 return await self.status()
             case "import":
                 return await self._import(request)
+            case "resend":
+                words = await send_again(self.store, self.config, request, self._utcnow(), self._wake)
+                self._say("person", action="resend")
+                return {"did": words}
             case "retry" | "skip" | "reject" | "release" | "relink" | "dismiss" | "replay":
                 done = await self.store.submit(deeds.deed(request, self.rules, self._utcnow()))
                 self._say("person", action=str(request["action"]), state=done.state)

@@ -12,6 +12,7 @@ from labgateway.delivery import document, fhir, fhir_answers, template
 from labgateway.delivery.http_out import Authorization, basic, bearer
 from labgateway.delivery.http_out import HttpDestination as HttpOut
 from labgateway.delivery.ports import Destination
+from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.model import Report, Settings
 
@@ -61,6 +62,22 @@ def destination(section: FhirDestination | HttpDestination, contexts: Contexts) 
             )
         case HttpDestination():
             return make(method=section.method)
+
+
+def mistakes(section: FhirDestination | HttpDestination) -> list[Complaint]:
+    """What is wrong with the files that it names: template and secrets."""
+    found: list[Complaint] = []
+    if isinstance(section, HttpDestination) and section.template_file is not None:
+        try:
+            _template(section)
+        except ComplaintsError as error:
+            found += error.complaints
+    for path in (section.token_file, section.password_file):
+        try:
+            read_secret(path)
+        except SecretError as error:
+            found.append(Complaint(str(path), None, "", f"{error}.", "Until then nothing is sent to this destination."))
+    return found
 
 
 def _authorization(section: FhirDestination | HttpDestination) -> Authorization | None:

@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("decode", "decode_command"),
     ("simulate", "simulate_command"),
     ("tap", "tap_command"),
+    ("doctor", "doctor_command"),
     ("status", "status_command"),
     ("trace", "trace_command"),
     ("parked", "parked_command"),
@@ -45,6 +46,7 @@ first steps:
   labgateway run                           serve (systemd does this)
   labgateway status                        lines, queues, what waits for a person
   labgateway parked                        what waits for a person, why, and what to do
+  labgateway doctor INSTRUMENT             why an instrument does not talk, and what to do
   labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
   labgateway orders import FILE            orders from a file: HL7, FHIR or a table
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer

@@ -209,6 +209,8 @@ class Line:
             "store_errors": s.store_errors,
             "sent": s.sent,
             "not_sent": s.not_sent,
+            "turned_away": getattr(self.transport, "turned_away", 0),
+            "last_refused": getattr(self.transport, "last_refused", ""),
         }
 
     def _ended(self, conversation: object, why: str) -> None:

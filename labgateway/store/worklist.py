@@ -115,6 +115,38 @@ def counts(connection: Connection, *, since: datetime | None = None) -> dict[str
     }
 
 
+def standing_of(
+    connection: Connection, instrument: str, since: datetime
+) -> tuple[dict[str, int], int, datetime | None]:
+    """How one instrument fared since: reasons for which its results are held or its messages parked, and how many; all
+    its results; when its last message came (ever).
+    """
+    at = {"i": instrument, "s": to_us(since)}
+    held = connection.execute(
+        text(
+            "SELECT reason, count(*) FROM observation WHERE instrument = :i AND received_at >= :s "
+            "AND state = 'held' AND reason IS NOT NULL GROUP BY reason"
+        ),
+        at,
+    )
+    found = {str(row[0]): int(row[1]) for row in held}
+    for row in connection.execute(
+        text(
+            "SELECT reason, count(*) FROM transmission WHERE instrument = :i AND received_at >= :s "
+            "AND state = 'parked' AND reason IS NOT NULL GROUP BY reason"
+        ),
+        at,
+    ):
+        found[str(row[0])] = found.get(str(row[0]), 0) + int(row[1])
+    total = connection.execute(
+        text("SELECT count(*) FROM observation WHERE instrument = :i AND received_at >= :s"), at
+    ).scalar_one()
+    last = connection.execute(
+        text("SELECT max(received_at) FROM transmission WHERE instrument = :i"), {"i": instrument}
+    ).scalar_one()
+    return found, int(total), None if last is None else from_us(last)
+
+
 def deliveries_of(connection: Connection, observation_id: str) -> list[dict[str, Any]]:
     """How one observation fared at each destination, oldest first."""
     rows = connection.execute(

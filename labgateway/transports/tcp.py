@@ -126,6 +126,8 @@ class TcpListen:
         self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
         self.turned_away = 0
         """Connections closed at once: strangers, no room, no files."""
+        self.last_refused = ""
+        """Why, as the log's event has it, and who was the last of them."""
 
     @property
     def trouble(self) -> str:
@@ -203,6 +205,7 @@ class TcpListen:
         self._waiting.pop(sock, None)
         sock.close()
         self.turned_away += 1
+        self.last_refused = f"{why} {peer}"
         self._sparing(why, port=self.port, peer=peer)
 
     def _welcome(self, sock: socket.socket, peer: str, loop: asyncio.AbstractEventLoop) -> None:

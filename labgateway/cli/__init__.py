@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("trace", "trace_command"),
     ("parked", "parked_command"),
     ("orders", "orders_command"),
+    ("balance", "balance_command"),
     ("replay", "replay_command"),
     ("learn", "learn_command"),
     ("mapping", "mapping_command"),
@@ -49,6 +50,7 @@ first steps:
   labgateway doctor INSTRUMENT             why an instrument does not talk, and what to do
   labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
   labgateway orders import FILE            orders from a file: HL7, FHIR or a table
+  labgateway balance                       everything received today stands somewhere
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer
 
 config.toml is looked for in the working folder, then in /etc/labgateway; --config names another.

@@ -1,4 +1,4 @@
-"""``labgateway trace``: a specimen's way from bytes to the EMR's answer."""
+"""``labgateway trace``: a specimen's way, or one result's, from bytes to the EMR's answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ def add_parser(commands: Parsers) -> None:
     parser = commands.add_parser(
         "trace",
         help="a specimen's way from bytes to the EMR's answer",
-        description="Shows everything known of one specimen: its orders, each message that named it (number, time, driver, "
-        "SHA-256), each result with the row it came from, what mapping and matching made of it and why, each delivery "
-        "with the destination's answer, and who decided what.",
-        epilog="exit code 1 when nothing is known of that specimen",
+        description="Shows everything known of one specimen, or of one observation: its orders; each message that named it (number, "
+        "time, driver, SHA-256) and which fields the driver reads; each result with the record it came from (bytes from-to), the line "
+        "of the mapping file as it was then, what mapping and matching made of it and why, with the orders seen; each delivery with "
+        "every answer of the destination; and who decided what.",
+        epilog="exit code 1 when nothing is known of it. A result that was held and moved to another specimen stands under that one "
+        "and under its observation.",
     )
-    parser.add_argument("specimen", metavar="SPECIMEN", help="the id exactly as on the tube")
-    parser.add_argument("--raw", action="store_true", help="show the messages' bytes as well")
+    parser.add_argument(
+        "specimen",
+        metavar="SPECIMEN|OBSERVATION",
+        help="the id exactly as on the tube, or our id of an observation (OBX-21)",
+    )
+    parser.add_argument("--raw", action="store_true", help="show the bytes of messages and records as well")
     add_config(parser)
     add_json(parser)
 
@@ -31,10 +37,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trace(args: argparse.Namespace) -> int:
+    from labgateway.gateway import build
+    from labgateway.journey import journey
+
     config = config_of(args)
+    rules = build.rules(config, build.library(config))
     store = open_store(config)
     try:
-        found = store.read_now(lambda connection: journey(connection, args.specimen, raw=args.raw))
+        found = store.read_now(lambda connection: journey(connection, args.specimen, config, rules, raw=args.raw))
     finally:
         store.close_now()
     if args.json:
@@ -42,59 +52,6 @@ def _trace(args: argparse.Namespace) -> int:
     else:
         _show(found, config)
     return 0 if found["orders"] or found["messages"] else 1
-
-
-def journey(connection: Any, specimen: str, *, raw: bool = False) -> dict[str, Any]:
-    """All rows of one specimen id, as plain values; raw: with the bytes of its messages as text."""
-    from labgateway.store import journal, orders, results, worklist
-
-    observations = results.of_specimen(connection, specimen)
-    messages: dict[int, dict[str, Any]] = {}
-    for one in observations:
-        if one.transmission_id not in messages:
-            message = journal.get(connection, one.transmission_id)
-            if message is None:
-                continue
-            messages[message.id] = {
-                "message": message.id, "instrument": message.instrument, "peer": message.peer,
-                "received_at": message.received_at, "bytes": len(message.raw), "sha256": message.sha256,
-                "driver": message.driver, "config_version": message.config_version,
-                "mapping_version": message.mapping_version, "state": message.state, "results": [],
-            }  # fmt: skip
-            if raw:
-                messages[message.id]["raw"] = message.raw.decode("utf-8", "backslashreplace")
-        messages[one.transmission_id]["results"].append(
-            {
-                "observation": one.id, "row": one.result.where, "kind": one.result.kind.value,
-                "said": {"code": one.result.code, "value": one.result.value, "unit": one.result.unit,
-                         "flags": list(one.result.flags), "status": one.result.status.value,
-                         "measured_at": one.result.measured_at},
-                "code": one.code, "value": one.value, "unit": one.unit, "loinc": one.loinc,
-                "letter": one.letter.value, "state": one.state.value,
-                "reason": None if one.problem is None else one.problem.reason.name,
-                "why": "" if one.problem is None else str(one.problem), "order": one.order_id,
-                "replaces": one.replaces, "duplicate_of": one.duplicate_of, "decided_at": one.decided_at,
-                "decided_by": one.decided_by, "version": one.row_version,
-                "range": None if one.added is None else one.added.range,
-                "range_of_instrument": one.result.range,
-                "computed": None if one.added is None or not one.added.formula
-                else {"formula": one.added.formula, "from": list(one.added.inputs)},
-                "deliveries": worklist.deliveries_of(connection, one.id),
-                "deeds": worklist.deeds_on(connection, f"observation {one.id}"),
-            }
-        )  # fmt: skip
-    return {
-        "specimen": specimen,
-        "orders": [
-            {
-                "order": order.id, "source": order.source, "placer": order.placer, "code": order.code,
-                "state": order.state.value, "collected_at": order.collected_at, "received_at": order.received_at,
-                "patient": order.patient.id,
-            }
-            for order in orders.for_specimen(connection, specimen)
-        ],
-        "messages": sorted(messages.values(), key=lambda m: m["received_at"]),
-    }  # fmt: skip
 
 
 def _show(found: dict[str, Any], config: Config) -> None:
@@ -117,22 +74,58 @@ def _show(found: dict[str, Any], config: Config) -> None:
             f"[magenta]message {message['message']}[/] {message['instrument']} {local(message['received_at'], config)}, "
             f"{message['bytes']} bytes, driver {message['driver']}, sha256 {message['sha256'][:12]}…"
         )
+        if message["where"]:
+            places = ", ".join(f"{part} {' or '.join(where)}" for part, where in message["where"].items())
+            branch.add(f"[dim]the driver reads: {escape(places)}[/]")
         if "raw" in message:
             branch.add(escape(message["raw"].replace("\r\n", "\n").replace("\r", "\n")))
         for one in message["results"]:
-            said = one["said"]
-            colour = {"released": "green", "held": "yellow", "waiting": "yellow"}.get(one["state"], "dim")
-            line = (
-                f"{one['row']:6} {escape(said['code'])} = {escape(str(said['value']))} {escape(said['unit'] or '')}"
-                f" -> {escape(one['code'])} {escape(str(one['value']))} {escape(one['unit'])} [{colour}]{one['state']}[/]"
-            )
-            leaf = branch.add(line + (f"  {escape(one['why'])}" if one["why"] else ""))
-            if one["computed"] and one["computed"]["from"]:
-                leaf.add(f"{escape(one['computed']['formula'])} from {', '.join(one['computed']['from'])}")
-            for way in one["deliveries"]:
-                leaf.add(
-                    f"{way['destination']} {way['state']} as {way['control_id']}: {escape(way['answer'] or 'no answer yet')}"
-                )
-            for deed in one["deeds"]:
-                leaf.add(f"{deed['action']} by {escape(deed['who'])}: {escape(deed['because'])}")
+            _show_result(branch, one, config)
+        for deed in message["deeds"]:
+            branch.add(_deed(deed, config))
     screen.print(tree)
+
+
+def _show_result(branch: Any, one: dict[str, Any], config: Config) -> None:
+    from rich.markup import escape
+
+    said, record = one["said"], one["record"]
+    colour = {"released": "green", "held": "yellow", "waiting": "yellow"}.get(one["state"], "dim")
+    line = (
+        f"{one['row']:6} {escape(said['code'])} = {escape(str(said['value']))} {escape(said['unit'] or '')}"
+        f" -> {escape(one['code'])} {escape(str(one['value']))} {escape(one['unit'])} [{colour}]{one['state']}[/]"
+        f" {one['letter']} {one['observation']} v{one['version']}"
+    )
+    leaf = branch.add(line + (f"  {escape(one['why'])}" if one["why"] else ""))
+    if one["computed"] and one["computed"]["from"]:
+        leaf.add(f"{escape(one['computed']['formula'])} from {', '.join(one['computed']['from'])}")
+    if record is not None:
+        leaf.add(f"[dim]bytes {record['from']}-{record['to']}[/] {escape(record.get('text', ''))}".rstrip())
+    if (mapping := one["mapping"]) is not None:
+        at = "" if mapping["line"] is None else f" line {mapping['line']}: {mapping['text']}"
+        leaf.add(f"[dim]{escape(mapping['file'])} {mapping['version'][:12]}…{escape(at)}[/]")
+    for seen in one["seen"]:
+        differs = f", differs in {', '.join(seen['differs'])}" if seen["differs"] else ""
+        asks = "asks for it" if seen["asks"] else "does not ask for it"
+        leaf.add(
+            f"[dim]saw order {seen['order']}, {seen['state']}, {asks}, the result was {seen['window']}{differs}[/]"
+        )
+    for way in one["deliveries"]:
+        answer = leaf.add(
+            f"{way['destination']} {way['state']} as {way['control_id']}: {escape(way['answer'] or 'no answer yet')}"
+        )
+        for before in way["before"]:
+            times = f" {before['times']} times until {local(before['last_at'], config)}" if before["times"] > 1 else ""
+            answer.add(
+                f"[dim]{local(before['first_at'], config)}{times} {before['outcome']}: {escape(before['answer'])}[/]"
+            )
+        for deed in way["deeds"]:
+            answer.add(_deed(deed, config))
+    for deed in one["deeds"]:
+        leaf.add(_deed(deed, config))
+
+
+def _deed(deed: dict[str, Any], config: Config) -> str:
+    from rich.markup import escape
+
+    return f"{local(deed['at'], config)} {deed['action']} by {escape(deed['who'])}: {escape(deed['because'])}"

@@ -52,11 +52,13 @@ class StoredOutbox:
 
     def retry(self, delivery: Delivery, words: str, done: Done, *, refused: bool) -> None:
         """An attempt failed and will be repeated."""
-        self._submit(lambda c: outbox.retry_later(c, delivery.id, words, refused=refused), done)
+        now = self._utcnow()
+        self._submit(lambda c: outbox.retry_later(c, delivery.id, words, refused=refused, now=now), done)
 
     def park(self, delivery: Delivery, words: str, done: Done) -> None:
         """The destination refused it."""
-        self._submit(lambda c: outbox.park(c, delivery.id, words), done)
+        now = self._utcnow()
+        self._submit(lambda c: outbox.park(c, delivery.id, words, now), done)
 
     def _submit(self, job: Callable[[Connection], None], done: Done) -> None:
         self._store.submit_call(job, lambda _, error: done(error))

@@ -20,7 +20,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, text
 
 from labgateway.store.rows import Insert, Statement
-from labgateway.store.tables import DELIVERY_UNSETTLED, delivery, delivery_observation, to_us
+from labgateway.store.tables import DELIVERY_UNSETTLED, attempt, delivery, delivery_observation, to_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +127,38 @@ def settle(connection: Connection, number: int, answer: str, now: datetime) -> N
         _lane_goes_on(connection, number)
 
 
-def retry_later(connection: Connection, number: int, answer: str, *, refused: bool) -> None:
-    """An attempt failed and will be repeated; refused: the destination asked for it."""
+def retry_later(
+    connection: Connection, number: int, answer: str, *, refused: bool, now: datetime | None = None
+) -> None:
+    """An attempt failed and will be repeated; refused: the destination asked for it. now: when; None: it is not noted."""
     _RETRY.run(connection, answer=answer, refused=int(refused), number=number)
+    if now is not None:
+        _note(connection, number, "refused" if refused else "failed", answer, now)
 
 
-def park(connection: Connection, number: int, answer: str) -> None:
-    """The destination refused it; answer: its words. The lane stands still."""
+def park(connection: Connection, number: int, answer: str, now: datetime | None = None) -> None:
+    """The destination refused it; answer: its words. The lane stands still. now: when; None: it is not noted."""
     if _PARK.run(connection, answer=answer, number=number):
         ((destination, lane),) = _PLACE.rows(connection, number=number)
         _HOLD_BACK.run(connection, destination=destination, lane=lane, held_back=1)
+        if now is not None:
+            _note(connection, number, "parked", answer, now)
+
+
+_MOST_NOTED = 100
+"""Of one delivery; a destination that answers otherwise every time fills no disk."""
+_LAST = Statement("SELECT id, outcome, answer FROM attempt WHERE delivery_id = :number ORDER BY id DESC LIMIT :most")
+_AGAIN = Statement("UPDATE attempt SET times = times + 1, last_at = :now WHERE id = :id")
+_NOTE = Insert(attempt, "delivery_id", "outcome", "answer", "first_at", "last_at", "times")
+
+
+def _note(connection: Connection, number: int, outcome: str, answer: str, now: datetime) -> None:
+    """What an attempt came to; the same again is counted."""
+    before = _LAST.rows(connection, number=number, most=_MOST_NOTED)
+    if before and (tuple(before[0][1:]) == (outcome, answer) or len(before) >= _MOST_NOTED):
+        _AGAIN.run(connection, now=to_us(now), id=before[0][0])
+    else:
+        _NOTE.one(connection, (number, outcome, answer, to_us(now), to_us(now), 1))
 
 
 def unpark(connection: Connection, number: int) -> str | None:

@@ -3,7 +3,8 @@
     transmission ──< result ──< observation >── lab_order        order_message
     (raw bytes)      (its words)     │          (one ordered test)   (raw bytes, our answer)
                                      └──< delivery_observation >── delivery (bytes owed to one destination)
-    told: what instruments were told to measure. audit: who did what. meta: what the store says of itself.
+    attempt: what a destination said before. told: what instruments were told to measure. audit: who did what.
+    meta: what the store says of itself.
 
 Moments are UTC in microseconds since 1970, as integers: exact, sortable, the same in every database.
 """
@@ -248,6 +249,19 @@ delivery_observation = Table(
     Column("observation_id", String(32), ForeignKey("observation.id"), primary_key=True),
     Index(None, "observation_id"),
     sqlite_with_rowid=False,
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("delivery_id", Number, ForeignKey("delivery.id"), nullable=False),
+    Column("outcome", String(16), nullable=False, comment="failed, refused, parked"),
+    Column("answer", Text, nullable=False, comment="the destination's words, or why there were none"),
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("times", Integer, nullable=False, comment="how often in a row"),
+    Index(None, "delivery_id"),
 )
 
 audit = Table(

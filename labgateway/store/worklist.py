@@ -161,6 +161,22 @@ def deliveries_of(connection: Connection, observation_id: str) -> list[dict[str,
             "delivery": int(row.id), "destination": row.destination, "control_id": row.control_id, "state": row.state,
             "attempts": int(row.attempts), "answer": row.answer, "created_at": from_us(row.created_at),
             "settled_at": None if row.settled_at is None else from_us(row.settled_at),
+            "before": attempts_of(connection, int(row.id)), "deeds": deeds_on(connection, f"delivery {row.id}"),
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def attempts_of(connection: Connection, delivery: int) -> list[dict[str, Any]]:
+    """What a destination said to a delivery before it took it, or instead, oldest first; the same in a row once."""
+    rows = connection.execute(
+        text("SELECT outcome, answer, first_at, last_at, times FROM attempt WHERE delivery_id = :d ORDER BY id"),
+        {"d": delivery},
+    )
+    return [
+        {
+            "outcome": row.outcome, "answer": row.answer, "first_at": from_us(row.first_at), "last_at": from_us(row.last_at),
+            "times": int(row.times),
         }
         for row in rows
     ]  # fmt: skip

@@ -97,6 +97,17 @@ tls = {{ certificate_file = "{server}", key_file = "{server}" }}
             await asyncio.to_thread(send_astm, site.xn, xn("S2", wbc="7"), xn("S3", wbc="8"))
             await states(gateway, released=6, held=3)
 
+            day = gateway.run("balance", "--json")
+            proof = json.loads(day.stdout)
+            assert (day.returncode, proof["balances"], proof["received"]) == (0, True, 12)
+            assert (proof["results"]["delivered"], proof["results"]["held"], proof["results"]["left out"]) == (6, 3, 3)
+            trace = json.loads(gateway.run("trace", "S1", "--json", "--raw").stdout)
+            first = trace["messages"][0]["results"][0]
+            assert first["record"]["text"].startswith("R|1|^^^^WBC^1|5.21")
+            assert first["mapping"]["text"].startswith("WBC = { emr")
+            assert "It balances." in gateway.run("balance").stdout
+            assert "bytes" in gateway.run("trace", first["observation"]).stdout
+
             for body, more, expected in (
                 (fhir("S4", "O-4"), {"token": "wrong"}, 401),
                 (fhir("S4", "O-4"), {"token": ""}, 401),

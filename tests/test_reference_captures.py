@@ -75,7 +75,6 @@ REFUSED = {
     "au5800_layout_notes.txt": "no form that the driver knows",
     "online_fixed.txt": "no form that the driver knows",
     "etb_split_session.bin": "the check of the transmission",
-    "results.xls": "old .xls workbook",
     "modular_cut.txt": "a frame without an end",
 }
 """Files that are refused with the right reason: notes, columns that its source collapsed, invented names under an old check."""

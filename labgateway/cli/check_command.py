@@ -66,7 +66,7 @@ def _check(args: argparse.Namespace) -> int:
 def mistakes(config: Config, library: Library) -> list[Complaint]:
     """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
     from labgateway.gateway import outlets
-    from labgateway.gateway.build import declared, file_mistakes
+    from labgateway.gateway.build import NOT_LIVE, declared, file_mistakes
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
     from labgateway.toml_lines import line_of, read_toml
@@ -90,6 +90,11 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
                 what, cure = f"{one.driver} may be more than one driver.", f"Write one of: {', '.join(several)}."
             found[Complaint(str(config.file), line, f"instrument.{name}.driver", what, cure)] = None
         elsewhere = _answered(m for path, m in mappings.items() if m is not None and path != one.mapping)
+        if driver is not None and one.line.kind != "folder" and (why := NOT_LIVE.get(driver.protocol)):
+            what = f"a {one.line.kind} line does not speak {driver.protocol}, as {driver.name} does: {why}."
+            cure = 'Set line = { kind = "folder", path = "..." }, the folder into which the instrument writes.'
+            where = ("instrument", name, "line", "kind")
+            found[Complaint(str(config.file), line_of(index, where), ".".join(where), what, cure)] = None
         if driver is None:
             found |= dict.fromkeys(examine(one.mapping, None, elsewhere=elsewhere))
         else:

@@ -1,6 +1,6 @@
 """config.toml, read once: text in, frozen values out, every mistake said at once with its line and its cure.
 
-    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py, destinations.py, orders.py, checks.py
+    find --config, ./config.toml, /etc/labgateway  ->  load  ->  Config          sections.py and what it imports
                                                         `->  ComplaintsError     words.py: mistakes in plain words
     two Configs  ->  diff  ->  what a reload has to touch                        changes.py
 
@@ -22,22 +22,18 @@ from labgateway.config.destinations import (
     TlsKeys,
     WebDestination,
 )
+from labgateway.config.lines import SUPPORTED as SUPPORTED_LINES
+from labgateway.config.lines import FolderLine, LineSection, SerialLine, TcpLine, TcpListenLine
 from labgateway.config.orders import SUPPORTED as SUPPORTED_ORDERS
 from labgateway.config.orders import FhirListen, FolderOrders, ListenTls, MllpListen, OrdersSection, SqlOrders
 from labgateway.config.reading import find, load
 from labgateway.config.sections import (
-    SUPPORTED_LINES,
     Config,
     Console,
-    FolderLine,
     Gateway,
     Instrument,
-    LineSection,
     Matching,
-    SerialLine,
     Store,
-    TcpLine,
-    TcpListenLine,
 )
 
 __all__ = [

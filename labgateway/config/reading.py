@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from labgateway.config import columns
+from labgateway.config import columns, lines
 from labgateway.config import destinations as d
 from labgateway.config import orders as o
 from labgateway.config import sections as s
@@ -34,7 +34,12 @@ Table = dict[str, Any]
 
 _NAME = re.compile(r"[a-z0-9_-]+")
 _SECTIONS = ("gateway", "store", "matching", "instrument", "orders", "destination", "console")
-_LINES = {"tcp-listen": s.TcpListenLine, "tcp": s.TcpLine, "serial": s.SerialLine, "folder": s.FolderLine}
+_LINES = {
+    "tcp-listen": lines.TcpListenLine,
+    "tcp": lines.TcpLine,
+    "serial": lines.SerialLine,
+    "folder": lines.FolderLine,
+}
 _ORDERS = {"mllp-listen": o.MllpListen, "fhir-listen": o.FhirListen, "folder": o.FolderOrders, "sql": o.SqlOrders}
 _DESTINATIONS = {
     "mllp": d.MllpDestination,
@@ -206,9 +211,9 @@ def _instrument(reading: _Reading, where: KeyPath, table: Table) -> s.Instrument
     if "line" in table:
         given = reading.table((*where, "line"), table["line"])
         if given is not None:
-            line = reading.check_kind(_LINES, s.SUPPORTED_LINES, (*where, "line"), given)
+            line = reading.check_kind(_LINES, lines.SUPPORTED, (*where, "line"), given)
         # With a stand-in for a broken line, the other keys are checked all the same.
-        table = {**table, "line": line or s.TcpLine(host="none", port=1)}
+        table = {**table, "line": line or lines.TcpLine(host="none", port=1)}
     instrument = reading.check(s.Instrument, where, table)
     return instrument if line is not None else None
 
@@ -221,7 +226,7 @@ def _ports_taken_twice(
 ) -> None:
     taken: list[tuple[str, int, KeyPath]] = []
     for name, instrument in instruments.items():
-        if isinstance(instrument.line, s.TcpListenLine):
+        if isinstance(instrument.line, lines.TcpListenLine):
             taken.append((instrument.line.host, instrument.line.port, ("instrument", name, "line", "port")))
     for name, source in orders.items():
         if isinstance(source, o.MllpListen | o.FhirListen):
@@ -250,9 +255,9 @@ def _places_read_twice(reading: _Reading, instruments: Mapping[str, s.Instrument
     seen: dict[str, str] = {}
     for name, instrument in instruments.items():
         match instrument.line:
-            case s.SerialLine(device=place):
+            case lines.SerialLine(device=place):
                 key = "device"
-            case s.FolderLine(path=path):
+            case lines.FolderLine(path=path):
                 key, place = "path", str(path)
             case _:
                 continue

@@ -1,6 +1,6 @@
 """What config.toml may say: one frozen dataclass a section, every key with its default (DESIGN 5.1).
 
-The types of the fields, with what they check, stand in checks.py, the destinations in destinations.py. Secrets
+The types of the fields, with what they check, stand in checks.py, lines in lines.py, the destinations in destinations.py. Secrets
 stand in files of their own, named by keys that end in ``_file``.
 """
 
@@ -17,29 +17,21 @@ from pydantic.dataclasses import dataclass
 from labgateway.config.checks import (
     ONLY,
     Address,
-    Connections,
     Database,
-    Device,
     File,
     Files,
-    Host,
     Hours,
-    Networks,
-    Port,
     Regex,
-    RemotePort,
-    StopBits,
     Text,
     Texts,
     TimeZone,
     YesNo,
 )
 from labgateway.config.destinations import DestinationSection
+from labgateway.config.lines import LineSection
 from labgateway.config.orders import OrdersSection
 from labgateway.errors import Complaint, ComplaintsError
 
-SUPPORTED_LINES = frozenset({"tcp-listen", "tcp", "serial"})
-"""Kinds of line that this version runs; the others are read and checked, and complained about."""
 SecondIds = tuple[Literal["patient", "birth_date", "sex", "name"], ...]
 CheckDigit = Literal["", "luhn", "mod11", "iso7064-11-2", "iso7064-37-2", "iso7064-97-10", "isbt128"]
 
@@ -82,51 +74,6 @@ class Matching:
     second_ids: SecondIds = ("patient", "birth_date", "sex")
     specimen_pattern: Regex = ""
     check_digit: CheckDigit = ""
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class TcpListenLine:
-    """A port of ours that the instrument calls. allow: empty admits this machine only."""
-
-    port: Port
-    kind: Literal["tcp-listen"] = "tcp-listen"
-    host: Host = "0.0.0.0"  # noqa: S104 -- who may call is decided by allow, which is closed by default
-    allow: Networks = ()
-    connections: Connections = 1
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class TcpLine:
-    """A port of the instrument that we call."""
-
-    host: Host
-    port: RemotePort
-    kind: Literal["tcp"] = "tcp"
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class SerialLine:
-    """A serial port, or one behind a network converter (RFC 2217); None: as the driver says."""
-
-    device: Device
-    kind: Literal["serial"] = "serial"
-    baud: Annotated[int, Field(strict=True, ge=50, le=4_000_000)] | None = None
-    bits: Literal[5, 6, 7, 8] | None = None
-    parity: Literal["none", "even", "odd", "mark", "space"] | None = None
-    stop: StopBits | None = None
-    flow: Literal["none", "rts/cts", "dsr/dtr", "xon/xoff"] | None = None
-
-
-@dataclass(frozen=True, slots=True, config=ONLY)
-class FolderLine:
-    """A folder into which the instrument writes its results. pattern: which files, as a shell would say it."""
-
-    path: File
-    kind: Literal["folder"] = "folder"
-    pattern: Text = "*"
-
-
-LineSection = TcpListenLine | TcpLine | SerialLine | FolderLine
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)

@@ -14,6 +14,7 @@ from labgateway.config import (
     Config,
     DestinationSection,
     FhirDestination,
+    FolderLine,
     HttpDestination,
     Instrument,
     LineSection,
@@ -31,6 +32,7 @@ from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.gateway import outlets, web
+from labgateway.instruments.decode import rows_of
 from labgateway.instruments.driver import Library, line_of
 from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
 from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
@@ -43,6 +45,7 @@ from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.transports import tls
 from labgateway.transports.channel import OpenSession, Say, Transport
+from labgateway.transports.folder import FolderWatch
 from labgateway.transports.serial import SerialPort
 from labgateway.transports.tcp import Admission, TcpConnect, TcpListen
 from labgateway.transports.tls import TlsFiles
@@ -180,12 +183,12 @@ def may_be_told(driver: Driver) -> bool:
     return form is not None and (not isinstance(form, Hl7OrderForm) or form.form is Hl7Form.LAW)
 
 
-def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple[str, LineSettings]:
-    """What a line speaks and how it is set. Of a broken driver what its file says, so that its messages are kept until
-    it is mended.
+def spoken(instrument: InstrumentRules, name: str, kind: str, folders: list[Path]) -> tuple[str, LineSettings]:
+    """What a line of this kind speaks and how it is set. Of a broken driver what its file says, so that its messages
+    are kept until it is mended.
 
-    Raises LabgatewayError for a protocol that no line of this version speaks: with the wrong machine it would
-    acknowledge what it does not understand.
+    Raises LabgatewayError for a protocol that such a line does not speak: with the wrong machine it would acknowledge
+    what it does not understand.
     """
     found, settings = "astm", LineSettings()
     if isinstance(instrument.driver, Driver):
@@ -196,10 +199,10 @@ def spoken(instrument: InstrumentRules, name: str, folders: list[Path]) -> tuple
             if said:
                 found = said
                 break
-    if why := NOT_LIVE.get(found):
+    if kind != "folder" and (why := NOT_LIVE.get(found)):
         raise LabgatewayError(
-            f"driver {name} speaks {found}, which no line of this version speaks: {why}. Take this instrument out of "
-            "config.toml, and read its files with labgateway decode"
+            f'driver {name} speaks {found}, which only a line of kind folder reads: {why}. Set kind = "folder" and the '
+            "path into which the instrument writes."
         )
     return found, settings
 
@@ -214,15 +217,22 @@ NOT_LIVE = {
 def transport(
     section: LineSection, settings: LineSettings, admission: Admission, say: Say
 ) -> Callable[[OpenSession], Transport]:
-    """Make the transport of a line section. Raises LabgatewayError for a kind that this version does not run."""
+    """Make the transport of a line section. Raises TlsError."""
     match section:
-        case TcpListenLine():
+        case TcpListenLine(tls=keys):
+            contexts = keys and tls.Tls(tls.server(keys.certificate_file, keys.key_file, keys.ca_file), say=say)
             return lambda open_session: TcpListen(
                 section.host, section.port, open_session,
-                allow=section.allow, connections=section.connections, admission=admission, say=say,
+                allow=section.allow, connections=section.connections, admission=admission, tls=contexts, say=say,
             )  # fmt: skip
-        case TcpLine():
-            return lambda open_session: TcpConnect(section.host, section.port, open_session, say=say)
+        case TcpLine(tls=keys):
+            contexts = keys and tls.Tls(
+                tls.client(keys.ca_file, keys.certificate_file, keys.key_file, keys.pinned_file), say=say
+            )
+            name = (keys and keys.name) or ""
+            return lambda open_session: TcpConnect(
+                section.host, section.port, open_session, tls=contexts, server_name=name, say=say
+            )
         case SerialLine():
             usual = settings.serial
             return lambda open_session: SerialPort(
@@ -235,8 +245,10 @@ def transport(
                 flow=section.flow or usual.flow,
                 say=say,
             )
-        case _:
-            raise LabgatewayError(f"lines of kind {section.kind} are not run by this version")
+        case FolderLine():
+            return lambda open_session: FolderWatch(
+                section.path, open_session, pattern=section.pattern, stable_s=section.stable_s, say=say
+            )
 
 
 def _settings(config: Config) -> Settings:
@@ -300,11 +312,13 @@ def _contexts(section: DestinationSection, say: Say) -> Callable[[], ssl.SSLCont
     return now
 
 
-def line_options(instrument: InstrumentRules, asks: Callable[[bytes], bool]) -> dict[str, Any]:
+def line_options(instrument: InstrumentRules, kind: str, asks: Callable[[bytes], bool]) -> dict[str, Any]:
     """What the driver says of its line, as ``Line`` takes it. asks: whether a message is a query that we answer."""
     driver = instrument.driver
     if isinstance(driver, Problem):
         return {}
+    if kind == "folder":
+        return {"judge": judge_of(driver)}
     match driver.protocol:
         case "hl7":
             return {"encoding": driver.line.encoding, "ack": driver.ack, "asks": asks}
@@ -312,6 +326,18 @@ def line_options(instrument: InstrumentRules, asks: Callable[[bytes], bool]) -> 
             return {"sends": instrument.orders != "off"}
         case _:
             return {"reply": reply_of(driver.line.replies)} if driver.line.replies else {}
+
+
+def judge_of(driver: Driver) -> Callable[[bytes], Problem | None]:
+    """Why a message cannot be read by its driver."""
+
+    def judge(message: bytes) -> Problem | None:
+        try:
+            return rows_of(driver, message)[2]
+        except Exception as error:  # it is kept, and processing says the same
+            return Problem(Reason.DEFECT, type(error).__name__)
+
+    return judge
 
 
 def reply_of(replies: Iterable[Reply]) -> Callable[[bytes], bytes | None]:

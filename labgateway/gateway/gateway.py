@@ -311,16 +311,17 @@ class Gateway:
         section = self.config.instruments[name]
         instrument = self.rules.instruments[name]
         try:
-            protocol, settings = build.spoken(instrument, section.driver, self._driver_folders())
+            protocol, settings = build.spoken(instrument, section.driver, section.line.kind, self._driver_folders())
+            connect = build.transport(section.line, settings, self._admission, self._say)
             line = Line(
                 name,
                 protocol,
                 self._keeper(name),
-                connect=self._tap(name).through(build.transport(section.line, settings, self._admission, self._say)),
+                connect=connect if section.line.kind == "folder" else self._tap(name).through(connect),
                 wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
                 control_id=new_id,
                 say=self._say,
-                **build.line_options(instrument, partial(self._answers.asks, name)),
+                **build.line_options(instrument, section.line.kind, partial(self._answers.asks, name)),
             )
             await line.start()
         except LabgatewayError as error:
@@ -345,8 +346,12 @@ class Gateway:
             if part:
                 parted.add(arrival.key)
             key = f"{self._epoch}.{name}.{arrival.key}" if part or arrival.key in parted else None
+            if arrival.once:
+                key = journal.once_key(name, arrival.data)
 
-            def job(connection: Connection) -> int:
+            def job(connection: Connection) -> int | None:
+                if arrival.once and key and journal.is_kept(connection, key):
+                    return None
                 if part and key:
                     return journal.append_part(
                         connection, instrument=name, protocol=arrival.protocol, peer=arrival.peer, received_at=now,
@@ -358,6 +363,8 @@ class Gateway:
                 )  # fmt: skip
 
             def done(number: int | None, error: BaseException | None) -> None:
+                if error is None and number is None:
+                    self._say("kept_before", instrument=name, peer=arrival.peer)
                 kept(error if error is None or isinstance(error, StoreError) else StoreBusyError(type(error).__name__))
                 if error is None and number is not None and not part:
                     parted.discard(arrival.key)

@@ -16,7 +16,7 @@ from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
 from labgateway.protocols.raw_framing import FRAMINGS
 
 TABLE = "table"
-"""Files with a header row: CSV, text with tabs, XLSX."""
+"""Files with a header row: CSV, text with tabs, XLSX, XLS."""
 RAW_PROTOCOLS = (*sorted(FRAMINGS), TABLE)
 """Named raw framings of labgateway/protocols, and files: those whose texts a [layout] explains."""
 PROTOCOLS = ("astm", "hl7", *RAW_PROTOCOLS)

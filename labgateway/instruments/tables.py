@@ -1,4 +1,4 @@
-"""Files with a header row (CSV, text with tabs, XLSX) to rows. No old .xls: its reader would be one more dependency.
+"""Files with a header row (CSV, text with tabs, XLSX, the XLS of before 2007) to rows.
 
 Numbers of a spreadsheet become the shortest text that means them (28.34, 1250). Not here: which column means
 what (the driver's [layout]).
@@ -7,10 +7,12 @@ what (the driver's [layout]).
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from labgateway.instruments.layout import PLAIN, RESULT_ROW, Layout, LayoutError, TableLayout, make_row
 from labgateway.protocols.rows import Row
@@ -29,9 +31,9 @@ def is_workbook(data: bytes) -> bool:
 
 
 def workbook(data: bytes, sheet: str = "") -> Grid:
-    """The cells of an XLSX sheet as text; sheet "": the first. Raises LayoutError."""
+    """The cells of a sheet as text; sheet "": the first. Raises LayoutError."""
     if data.startswith(_OLD_EXCEL):
-        raise LayoutError("this is an old .xls workbook; let the instrument export .xlsx or CSV")
+        return _old_workbook(data, sheet)
     from openpyxl import load_workbook  # here: it costs 100 ms that only workbooks need
 
     try:
@@ -54,6 +56,41 @@ def workbook(data: bytes, sheet: str = "") -> Grid:
     except Exception as error:  # a damaged workbook fails in as many ways as it has parts
         raise LayoutError("the workbook is damaged") from error
     return grid
+
+
+def _old_workbook(data: bytes, sheet: str) -> Grid:
+    """As `workbook`, for the binary form of Excel 97 to 2003."""
+    xlrd: Any = importlib.import_module("xlrd")  # here: only old workbooks need it; it has no types
+    try:
+        book = xlrd.open_workbook(file_contents=data, on_demand=True, ragged_rows=True, logfile=io.StringIO())
+        if sheet and sheet not in book.sheet_names():
+            raise LayoutError("the workbook has no sheet of the declared name")
+        found = book.sheet_by_name(sheet) if sheet else book.sheet_by_index(0)
+        grid: list[list[str]] = []
+        cells = 0
+        for number in range(found.nrows):
+            row = found.row(number)
+            cells += len(row)
+            if cells > MAX_CELLS:
+                raise LayoutError("the sheet is larger than an export of an instrument can be")
+            grid.append([_text(_old_value(xlrd, cell, book.datemode)) for cell in row])
+    except LayoutError:
+        raise
+    except Exception as error:  # as above
+        raise LayoutError("the workbook is damaged") from error
+    return grid
+
+
+def _old_value(xlrd: Any, cell: Any, datemode: int) -> object:
+    match cell.ctype:
+        case xlrd.XL_CELL_DATE:
+            return xlrd.xldate.xldate_as_datetime(cell.value, datemode)
+        case xlrd.XL_CELL_BOOLEAN:
+            return bool(cell.value)
+        case xlrd.XL_CELL_ERROR:
+            return xlrd.error_text_from_code.get(cell.value, "#ERROR")
+        case _:
+            return cell.value
 
 
 def _text(cell: object) -> str:

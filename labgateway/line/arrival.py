@@ -28,7 +28,8 @@ class Arrival:
     HL7: the content of the block, without VT and FS. complete: it may be decoded and delivered; why: in
     plain words why not, empty when complete. key: joins the parts of one message, unique in this process.
     answer: an instrument's answer to something we sent (ACK, ORL): no results in it. conversation: number
-    of the connection it came on, for whoever wants to answer on the same one.
+    of the connection it came on, for whoever wants to answer on the same one. once: when the same bytes of this
+    instrument are kept already, they are not kept again.
     """
 
     instrument: str
@@ -41,6 +42,7 @@ class Arrival:
     key: str = ""
     answer: bool = False
     conversation: int = 0
+    once: bool = False
 
 
 Kept = Callable[[StoreError | None], None]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from labgateway.line.arrival import Keep, Stats, Told
 from labgateway.line.astm import NO_CONNECTION, AstmConversation, MessageEnd
+from labgateway.line.folder import FileConversation, Judge, readable
 from labgateway.line.mllp import MllpConversation
 from labgateway.line.raw import RawConversation, Reply, no_reply
 from labgateway.line.wiring import CallAt, Timer, Wiring
@@ -17,8 +18,9 @@ from labgateway.protocols.astm_rules import LinkRules
 from labgateway.protocols.hl7 import STANDARD_ACK, AckProfile
 from labgateway.protocols.mllp import Post
 from labgateway.transports.channel import Channel, OpenSession, Say, Session, Sparing, Transport, quiet
+from labgateway.transports.folder import FileChannel
 
-Conversation = AstmConversation | MllpConversation | RawConversation
+Conversation = AstmConversation | MllpConversation | RawConversation | FileConversation
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of one message in memory, per connection. Sysmex sends 300 kB of scattergrams, HL7 with images some megabytes."""
@@ -34,7 +36,8 @@ class Line:
     arrival and calls back in the event loop after the commit, exactly once and in order. connect: makes the transport,
     given what opens a session; None when somebody else calls ``open``.
     link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line;
-    asks: whether a message on it is a query that ``post`` will answer, None: none is. reply: of a line with a raw framing.
+    asks: whether a message on it is a query that ``post`` will answer, None: none is. reply: of a line with a raw framing. judge: why a
+    message of a file cannot be read.
     max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
     for their commit before it is not read any more.
     clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
@@ -55,6 +58,7 @@ class Line:
         asks: Callable[[bytes], bool] | None = None,
         encoding: str | None = None,
         reply: Reply = no_reply,
+        judge: Judge = readable,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         pending_limit: int = PENDING_LIMIT,
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +90,7 @@ class Line:
         self._ack = ack
         self._reply = reply
         self._asks = asks
+        self._judge = judge
         self._conversations: dict[Conversation, Conversation] = {}
         self._busy = False
         self._rest: Timer | None = None
@@ -168,6 +173,8 @@ class Line:
         """Open a conversation on a new connection."""
         conversation: Conversation
         match self.protocol:
+            case protocol if isinstance(channel, FileChannel):
+                conversation = FileConversation(self._wiring, channel, protocol, self._judge)
             case "astm":
                 conversation = AstmConversation(
                     self._wiring, channel, self._link_rules, self._message_end, sends=self._sends

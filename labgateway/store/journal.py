@@ -77,6 +77,19 @@ def append(
     )  # fmt: skip
 
 
+def once_key(instrument: str, raw: bytes) -> str:
+    """The part_key under which a message is kept that must not be kept twice: it says whose, and which bytes."""
+    return "once." + hashlib.sha256(instrument.encode() + b"\0" + raw).hexdigest()[:59]
+
+
+def is_kept(connection: Connection, key: str) -> bool:
+    """Whether a whole message is kept under this part_key."""
+    found = select(transmission.c.id).where(
+        transmission.c.part_key == key, transmission.c.state.not_in(("incomplete", "superseded"))
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def append_part(
     connection: Connection,
     *,

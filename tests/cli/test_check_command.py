@@ -156,6 +156,15 @@ def test_shared_files_and_panels(site: Path, capsys: pytest.CaptureFixture[str])
     assert "mappings/ex2.toml:1: instrument: the file is written for ex9, and used by ex2." in out
 
 
+def test_a_driver_for_files_on_a_line_without_files(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table cannot come over TCP: said with the line and what to write, before anything is started."""
+    (site / "config.toml").write_text(CONFIG.replace("example_haem", "roche_c111_csv"), encoding="utf-8")
+    code, out = check(capsys)
+    assert code == 1
+    assert "instrument.ex1.line.kind: a tcp-listen line does not speak table" in out
+    assert 'kind = "folder"' in out
+
+
 def test_note_about_closed_listeners(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A listener that nobody else may call is a note, no mistake."""
     (site / "config.toml").write_text(CONFIG.replace('host = "127.0.0.1", ', ""), encoding="utf-8")

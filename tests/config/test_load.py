@@ -280,7 +280,6 @@ def test_orders_of_other_kinds() -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        (SMALL.replace('kind = "tcp-listen", port = 5101', 'kind = "folder", path = "in"'), "folder"),
         ('[orders.x]\nkind = "sql"\nurl = "postgresql://h/d"\nquery_file = "q.sql"', "sql"),
         ('[destination.x]\nkind = "mqtt"\nhost = "h"\ntopic = "t"', "mqtt"),
         ('[destination.x]\nkind = "nats"\nservers = ["nats://h"]\nsubject = "s"', "nats"),

@@ -148,10 +148,23 @@ def test_a_workbook_says_the_same_as_its_csv(tmp_path: Path) -> None:
     ]
 
 
+def test_an_old_workbook_says_the_same(tmp_path: Path) -> None:
+    """XLS of Excel 97: numbers, text, an empty cell and a date as in XLSX; a cut or changed file is refused, not read."""
+    old = (Path(__file__).parent / "old.xls").read_bytes()
+    said = decode(driver(tmp_path, TABLE), old)
+    assert [(r.specimen, r.code, r.value, r.comments) for r in said.results] == [
+        ("A1", "NA", "141", ("2026-11-03 10:20:30",)),
+        ("A1", "K", "4.25", ("2026-11-03 10:20:30",)),
+        ("A2", "K", "4.1", ()),
+    ]
+    for cut in (600, len(old) // 2):
+        assert decode(driver(tmp_path, TABLE), old[:cut]).problem is not None
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old .xls"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "damaged"),
         (b"PK\x03\x04broken", "damaged"),
         (b"a;b\r\n1;2\r\n", "no line has the headers"),
         (b"Sample;NA\r\n" + b"x" * 200_000 + b";1", "no table"),

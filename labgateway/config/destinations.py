@@ -27,7 +27,7 @@ from labgateway.config.checks import (
     wrong,
 )
 
-SUPPORTED = frozenset({"fhir", "http", "mllp", "sql", "folder"})
+SUPPORTED = frozenset({"mllp", "fhir", "http", "sql", "folder", "mqtt", "nats"})
 """Kinds that this version runs; the others are read and checked, and complained about."""
 
 
@@ -84,6 +84,14 @@ def _table(value: str) -> str:
 
 
 System = Annotated[str, AfterValidator(_system)]
+
+
+def _nats_server(value: str) -> str:
+    if not re.fullmatch(r"(nats|tls)://[^\s/@]+(:[0-9]+)?", value):
+        raise wrong("is no address of a NATS server.", 'Write it without a password, such as "nats://10.20.0.40:4222".')
+    return value
+
+
 EmrDatabase = Annotated[str, AfterValidator(_emr_database)]
 Columns = dict[str, Text]
 
@@ -185,15 +193,23 @@ class HttpDestination(WebDestination):
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class MqttDestination(Destination):
-    """Kind "mqtt"."""
+    """Kind "mqtt": JSON documents to an MQTT 5 broker. topic, answers, status_topic may hold {site}, topic {instrument}.
+
+    settle: "answer": what the EMR says on the topic `answers` settles; "puback": the broker's word is enough.
+    status_topic: how the gateway stands, retained, with a last will; "": nothing of it.
+    """
 
     host: Host
+    port: RemotePort
     topic: Text
-    port: RemotePort = 8883
     kind: Literal["mqtt"] = "mqtt"
-    tls: YesNo = True
+    settle: Literal["answer", "puback"] = "answer"
+    answers: str = ""
+    qos: Literal[1, 2] = 1
+    status_topic: str = ""
     user: str = ""
     password_file: File | None = None
+    tls: Encrypted | None = None
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
@@ -225,12 +241,22 @@ class FolderDestination(Destination):
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class NatsDestination(Destination):
-    """Kind "nats": JetStream."""
+    """Kind "nats": JSON documents into a JetStream stream. subject may hold {site} and {instrument}.
 
-    servers: Annotated[Texts, Field(min_length=1)]
+    stream: the one that must take them; "": whichever takes the subject. status_subject: how the gateway stands; "":
+    nothing of it. One of credentials_file, token_file, or user with password_file.
+    """
+
+    servers: Annotated[tuple[Annotated[str, AfterValidator(_nats_server)], ...], Field(min_length=1)]
     subject: Text
     kind: Literal["nats"] = "nats"
+    stream: str = ""
+    status_subject: str = ""
     credentials_file: File | None = None
+    token_file: File | None = None
+    user: str = ""
+    password_file: File | None = None
+    tls: Encrypted | None = None
 
 
 DestinationSection = (

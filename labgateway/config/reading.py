@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from labgateway.config import columns, lines
+from labgateway.config import brokers, columns, lines
 from labgateway.config import destinations as d
 from labgateway.config import orders as o
 from labgateway.config import sections as s
@@ -280,7 +280,7 @@ def _destinations(reading: _Reading, found: Mapping[str, d.DestinationSection], 
         if destination.retry_first_s > destination.retry_max_s:
             what = "is longer than retry_max_s."
             reading.complain((*where, "retry_first_s"), what, "The first wait is the shortest; make it smaller.")
-        for key, what, cure in columns.mistakes(destination):
+        for key, what, cure in (*columns.mistakes(destination), *brokers.mistakes(destination)):
             reading.complain((*where, *key), what, cure)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from labgateway.delivery.outcome import Outcome
 
@@ -43,6 +43,15 @@ class Destination(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection."""
+        ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A destination that also wants to hear how the gateway stands."""
+
+    async def tell(self, status: Mapping[str, Any], alerts: Mapping[str, Any]) -> None:
+        """Pass it on, without patient data; raises nothing."""
         ...
 
 

@@ -19,6 +19,8 @@ from labgateway.config import (
     Instrument,
     LineSection,
     MllpDestination,
+    MqttDestination,
+    NatsDestination,
     SerialLine,
     TcpLine,
     TcpListenLine,
@@ -272,7 +274,7 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
         case FhirDestination() | HttpDestination():
             return web.destination(section, _contexts(section, say))
         case _:
-            return outlets.destination(section, _settings(config))
+            return outlets.destination(section, _settings(config), _contexts(section, say))
 
 
 def file_mistakes(section: DestinationSection) -> list[Complaint]:
@@ -291,7 +293,12 @@ def file_mistakes(section: DestinationSection) -> list[Complaint]:
 def certificates(section: DestinationSection) -> TlsFiles | None:
     """The files of an encrypted destination; None of one that is not."""
     match section:
-        case MllpDestination(tls=TlsKeys() as keys) | WebDestination(tls=TlsKeys() as keys):
+        case (
+            MllpDestination(tls=TlsKeys() as keys)
+            | WebDestination(tls=TlsKeys() as keys)
+            | MqttDestination(tls=TlsKeys() as keys)
+            | NatsDestination(tls=TlsKeys() as keys)
+        ):
             return tls.client(keys.ca_file, keys.certificate_file, keys.key_file, keys.pinned_file)
         case _:
             return None

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from labgateway.config import Config, OrdersSection, diff
+from labgateway.delivery.ports import Destination, Listener
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
@@ -31,6 +32,7 @@ from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.pump import Pump
 from labgateway.gateway.resending import send_again
 from labgateway.gateway.sources import Job, Source, Told, Tools, file_rules, source, submitted
+from labgateway.gateway.telling import Telling
 from labgateway.gateway.watching import watch
 from labgateway.line.arrival import Arrival, Control, Kept
 from labgateway.line.line import Line
@@ -68,7 +70,7 @@ class _Way:
     section: object
     sender: Sender
     task: asyncio.Task[None]
-    close: Callable[[], Coroutine[Any, Any, None]]
+    out: Destination
 
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -102,6 +104,10 @@ class Gateway:
         self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
         self._answers = Answers(store, lambda: self.rules, self.lines, self._spawn, say, utcnow)
         self._downloads: dict[str, tuple[Downloads, asyncio.Task[None]]] = {}
+        self._telling = Telling(
+            store, self._listeners, self._standing, lambda: self.config.gateway.name,
+            lambda: self.config.matching.alarm_h, utcnow,
+        )  # fmt: skip
         self._certificates = Certificates(self._certificate_files, say, utcnow)
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,6 +138,7 @@ class Gateway:
             self._spawn(self._expire(), "expire"),
             self._spawn(self._open_shut(), "open ports"),
             self._spawn(self._certificates.run(), "certificates"),
+            self._spawn(self._telling.run(), "telling"),
         ]
         for name, section in self.config.orders.items():
             await self._open_door(name, section)
@@ -480,13 +487,13 @@ class Gateway:
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
             utcnow=self._utcnow, **build.pace(section),
         )  # fmt: skip
-        self._ways[name] = _Way(section, sender, self._spawn(sender.run(), f"destination {name}"), out.close)
+        self._ways[name] = _Way(section, sender, self._spawn(sender.run(), f"destination {name}"), out)
 
     async def _close_way(self, name: str) -> None:
         way = self._ways.pop(name)
         way.task.cancel()
         await asyncio.gather(way.task, return_exceptions=True)
-        await way.close()
+        await way.out.close()
 
     def _certificate_files(self) -> dict[str, tuple[Path, ...]]:
         found = {name: build.certificates(section) for name, section in self.config.destinations.items()}
@@ -498,13 +505,27 @@ class Gateway:
         """Everything the status page shows; no patient data."""
         now = self._utcnow()
         counts = await self.store.read(worklist.counts)
-        ending = self._certificates.words()
         alarm = now - timedelta(hours=self.config.matching.alarm_h)
         late = await self.store.read(lambda c: len(worklist.items(c, waiting_before=alarm, limit=100_000)))
         return {
             "running": True,
             "started_at": self.started_at.isoformat(timespec="seconds"),
             "config_version": self.config.version,
+            **self._standing(),
+            "orders_from": {
+                name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._shut.get(f"orders.{name}", "")}
+                for name in self.config.orders
+            },
+            "to_process": len(self._pump),
+            "waits_for_a_person": late,
+            **counts,
+        }  # fmt: skip
+
+    def _standing(self) -> dict[str, Any]:
+        """Lines and destinations; nothing is read for it."""
+        now = self._utcnow()
+        ending = self._certificates.words()
+        return {
             "lines": {
                 name: {
                     "driver": section.driver,
@@ -521,17 +542,13 @@ class Gateway:
                 }
                 for name, section in self.config.instruments.items()
             },
-            "orders_from": {
-                name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._shut.get(f"orders.{name}", "")}
-                for name in self.config.orders
-            },
             "destinations": {
                 name: {**_health(way.sender.health()), "warnings": ending.get(name, [])} for name, way in self._ways.items()
             },
-            "to_process": len(self._pump),
-            "waits_for_a_person": late,
-            **counts,
         }  # fmt: skip
+
+    def _listeners(self) -> list[Listener]:
+        return [way.out for way in self._ways.values() if isinstance(way.out, Listener)]
 
     def _tap(self, name: str) -> Tap:
         return self._taps.setdefault(name, Tap())

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 from collections.abc import Callable
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from labgateway.config import DestinationSection, FolderDestination, SqlDestination
+from labgateway.config import DestinationSection, FolderDestination, MqttDestination, NatsDestination, SqlDestination
 from labgateway.delivery import document, oru, sheets, sql_shape
 from labgateway.delivery.flat import rows
 from labgateway.delivery.folder_out import FolderDestination as FolderOut
+from labgateway.delivery.mqtt_out import Broker, Topics
+from labgateway.delivery.mqtt_out import MqttDestination as MqttOut
+from labgateway.delivery.nats_out import Hub
+from labgateway.delivery.nats_out import NatsDestination as NatsOut
 from labgateway.delivery.ports import Destination
 from labgateway.delivery.sql_out import SqlDestination as SqlOut
 from labgateway.errors import LabgatewayError
@@ -38,14 +43,19 @@ def renderer(section: DestinationSection, settings: Settings) -> Render:
             return lambda report, number: sheets.table_4(
                 rows(report, settings, number, section.status), section.columns
             )
-        case SqlDestination() | FolderDestination():
+        case SqlDestination() | FolderDestination() | MqttDestination() | NatsDestination():
             return lambda report, control_id: document.render(report, settings, control_id, section.status)
         case _:
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
 
 
-def destination(section: DestinationSection, settings: Settings) -> Destination:
-    """Make it. Raises LabgatewayError for another kind; a missing library costs only the destination, when it is used."""
+def destination(
+    section: DestinationSection, settings: Settings, contexts: Callable[[], ssl.SSLContext] | None
+) -> Destination:
+    """Make it. contexts: of an encrypted one.
+
+    Raises LabgatewayError for another kind; a missing library costs only the destination, when it is used.
+    """
     match section:
         case SqlDestination():
             return SqlOut(
@@ -55,6 +65,19 @@ def destination(section: DestinationSection, settings: Settings) -> Destination:
         case FolderDestination():
             unfit: Callable[[bytes], str] = sheets.unfit if section.format == "table4" else lambda _: ""
             return FolderOut(section.path, _ENDINGS[section.format], answer_s=section.answer_s, unfit=unfit)
+        case MqttDestination():
+            return MqttOut(
+                Broker(section.host, section.port, section.user, section.password_file, contexts),
+                Topics(settings.name, section.topic, section.answers, section.status_topic),
+                settle=section.settle, qos=section.qos, answer_s=section.answer_s, connections=section.connections,
+            )  # fmt: skip
+        case NatsDestination():
+            return NatsOut(
+                Hub(section.servers, section.credentials_file, section.token_file, section.user, section.password_file,
+                    contexts, section.tls.name if section.tls else None),
+                settings.name, section.subject, stream=section.stream, status_subject=section.status_subject,
+                answer_s=section.answer_s, connections=section.connections,
+            )  # fmt: skip
         case _:
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
 
@@ -82,6 +105,10 @@ def missing(section: DestinationSection) -> tuple[str, str] | None:
                 library = driver.driver
             except (ArgumentError, NoSuchModuleError):
                 return "a database of this name", "Compare the address with docs/destinations.md."
+        case MqttDestination():
+            library = "aiomqtt"
+        case NatsDestination():
+            library = "nats"
         case _:
             return None
     library = {"cx_oracle": "cx_Oracle"}.get(library, library)

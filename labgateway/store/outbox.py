@@ -215,3 +215,14 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
     for state, destination, count in rows:
         found.setdefault(str(destination), {})[str(state)] = int(count)
     return found
+
+
+_WAITING = Statement(
+    f"SELECT destination, count(*) FROM delivery WHERE {DELIVERY_UNSETTLED} AND state = 'waiting' "  # noqa: S608
+    "GROUP BY destination"
+)
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many deliveries wait, by destination; without a look at those that are done with."""
+    return {str(destination): int(count) for destination, count in _WAITING.rows(connection)}

@@ -281,8 +281,6 @@ def test_orders_of_other_kinds() -> None:
     ("text", "kind"),
     [
         ('[orders.x]\nkind = "sql"\nurl = "postgresql://h/d"\nquery_file = "q.sql"', "sql"),
-        ('[destination.x]\nkind = "mqtt"\nhost = "h"\ntopic = "t"', "mqtt"),
-        ('[destination.x]\nkind = "nats"\nservers = ["nats://h"]\nsubject = "s"', "nats"),
     ],
 )
 def test_kinds_that_cannot_run_yet(text: str, kind: str) -> None:
@@ -462,6 +460,13 @@ def test_sample_of_other_kinds() -> None:
             "columns.STT",
             "no field of table 4",
         ),
+        ('kind = "mqtt"\nhost = "h"\nport = 1\ntopic = "t"', "answers", "only an answer settles"),
+        ('kind = "mqtt"\nhost = "h"\nport = 1\ntopic = "t"\nsettle = "puback"\nqos = 2', "qos", "cannot settle"),
+        ('kind = "mqtt"\nhost = "h"\nport = 1\ntopic = "lab/#"\nsettle = "puback"', "topic", "no good name"),
+        ('kind = "mqtt"\nhost = "h"\nport = 1\ntopic = "lab/{specimen}"\nsettle = "puback"', "topic", "{specimen}"),
+        ('kind = "nats"\nservers = ["nats://u:p@h"]\nsubject = "s"', "servers.0", "no address"),
+        ('kind = "nats"\nservers = ["nats://h"]\nsubject = "lab.>"', "subject", "no good name"),
+        ('kind = "nats"\nservers = ["nats://h"]\nsubject = "s"\ntoken_file = "a"\nuser = "b"', "user", "beside"),
     ],
 )
 def test_columns(text: str, key: str, what: str) -> None:

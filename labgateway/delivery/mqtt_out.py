@@ -227,6 +227,7 @@ class MqttDestination:
                 await client.__aexit__(None, None, None)
         except (TimeoutError, _library().MqttError):
             pass
+        client.forget()
 
     async def _read(self, client: Any) -> None:
         """Take answers until the connection ends."""
@@ -335,6 +336,11 @@ def _client_class() -> Any:
 
     class Client(aiomqtt.Client):
         reason: int = 0x80
+
+        def forget(self) -> None:
+            """Nobody asks any more why it ended; asyncio would complain about that."""
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()
 
         def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
             self.reason = _number(reason_code)

@@ -45,11 +45,17 @@ class Server:
         """SIGSTOP: the port takes connections, nobody answers."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all(_state(one) == "T" for one in tasks.iterdir()), what="the stop of every thread")
 
     def thaw(self) -> None:
         """SIGCONT."""
         assert self.process
         self.process.send_signal(signal.SIGCONT)
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _binary(name: str, package: str) -> str:

@@ -1,0 +1,139 @@
+"""Rows that nobody waits for any more and that are older than the site keeps them: counted, and taken out.
+
+A message goes with its results and observations when all of it is done with: it was read (or superseded, or dismissed),
+no observation of it waits, is held or is in doubt, and no delivery of any of them waits or is parked. A delivery goes with the last
+observation that it carried. What is queued, held, parked or incomplete stays, however old (R11). What people did
+(audit) stays for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.sql.elements import TextClause
+
+from labgateway.store import journal
+from labgateway.store.tables import to_us
+
+AT_ONCE = 200
+"""Messages a transaction: the writer has others to serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows of each kind. orders: and the messages in which they came. more: there may be others."""
+
+    messages: int = 0
+    results: int = 0
+    observations: int = 0
+    deliveries: int = 0
+    orders: int = 0
+    more: bool = False
+
+    def __add__(self, other: Pruned) -> Pruned:
+        """Both together; more as the later one says."""
+        return Pruned(
+            self.messages + other.messages, self.results + other.results, self.observations + other.observations,
+            self.deliveries + other.deliveries, self.orders + other.orders, other.more,
+        )  # fmt: skip
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return any((self.messages, self.results, self.observations, self.deliveries, self.orders))
+
+
+_DONE = """
+    t.state IN ('processed', 'superseded', 'dismissed') AND t.received_at < :before
+    AND NOT EXISTS (
+        SELECT 1 FROM observation o WHERE o.transmission_id = t.id AND (
+            o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL) OR EXISTS (
+                SELECT 1 FROM delivery_observation l JOIN delivery d ON d.id = l.delivery_id
+                WHERE l.observation_id = o.id AND (d.state IN ('waiting', 'parked') OR d.created_at >= :before))))
+"""
+_ORDERS_DONE = """
+    received_at < :before AND changed_at < :before
+    AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.order_id = lab_order.id OR o.beside_id = lab_order.id)
+"""
+_CHUNK = text(f"SELECT t.id FROM transmission t WHERE t.id < :below AND {_DONE} ORDER BY t.id LIMIT :n")  # noqa: S608
+_COUNTS = {
+    "messages": text(f"SELECT count(*) FROM transmission t WHERE t.id < :below AND {_DONE}"),  # noqa: S608
+    "results": text(
+        f"SELECT count(*) FROM result r JOIN transmission t ON t.id = r.transmission_id WHERE t.id < :below AND {_DONE}"  # noqa: S608
+    ),
+    "observations": text(
+        f"SELECT count(*) FROM observation p JOIN transmission t ON t.id = p.transmission_id WHERE t.id < :below AND {_DONE}"  # noqa: S608
+    ),
+    "deliveries": text(
+        "SELECT count(*) FROM delivery e WHERE e.created_at < :before AND e.state NOT IN ('waiting', 'parked') "  # noqa: S608
+        "AND NOT EXISTS (SELECT 1 FROM delivery_observation k JOIN observation p ON p.id = k.observation_id "
+        f"JOIN transmission t ON t.id = p.transmission_id WHERE k.delivery_id = e.id AND NOT (t.id < :below AND {_DONE}))"
+    ),
+}
+
+
+def would(connection: Connection, before: datetime) -> Pruned:
+    """What ``prune`` would take out in all, unless something changes meanwhile. Orders that only these answer count too."""
+    values = {"before": to_us(before), "below": journal.first_since(connection, before)}
+    counts = {name: int(connection.execute(query, values).scalar_one()) for name, query in _COUNTS.items()}
+    orders = int(
+        connection.execute(
+            text(
+                "SELECT count(*) FROM lab_order WHERE received_at < :before AND changed_at < :before AND NOT EXISTS ("  # noqa: S608
+                "SELECT 1 FROM observation o JOIN transmission t ON t.id = o.transmission_id "
+                f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE}))"
+            ),
+            values,
+        ).scalar_one()
+    )
+    return Pruned(counts["messages"], counts["results"], counts["observations"], counts["deliveries"], orders)
+
+
+def prune(connection: Connection, before: datetime, limit: int = AT_ONCE) -> Pruned:
+    """Take out the oldest messages that are done with, at most ``limit``; orders when no message is left."""
+    below = journal.first_since(connection, before)
+    found = connection.execute(_CHUNK, {"before": to_us(before), "below": below, "n": limit})
+    messages = [int(row[0]) for row in found]
+    if not messages:
+        return Pruned(orders=_orders(connection, before))
+    observations = _column(connection, "SELECT id FROM observation WHERE transmission_id IN :of", messages)
+    deliveries = _column(
+        connection, "SELECT DISTINCT delivery_id FROM delivery_observation WHERE observation_id IN :of", observations
+    )
+    _run(connection, "DELETE FROM delivery_observation WHERE observation_id IN :of", observations)
+    gone = _run(
+        connection,
+        "DELETE FROM delivery WHERE id IN :of AND state NOT IN ('waiting', 'parked') "
+        "AND NOT EXISTS (SELECT 1 FROM delivery_observation l WHERE l.delivery_id = delivery.id)",
+        deliveries,
+    )
+    _run(connection, "DELETE FROM observation WHERE id IN :of", observations)
+    results = _run(connection, "DELETE FROM result WHERE transmission_id IN :of", messages)
+    _run(connection, "DELETE FROM transmission WHERE id IN :of", messages)
+    return Pruned(len(messages), results, len(observations), gone, more=True)
+
+
+def _orders(connection: Connection, before: datetime) -> int:
+    """Orders that no observation names any more, what came with them, and what instruments were told of them."""
+    values = {"before": to_us(before)}
+    count = connection.execute(text(f"DELETE FROM lab_order WHERE {_ORDERS_DONE}"), values).rowcount  # noqa: S608
+    connection.execute(text("DELETE FROM order_message WHERE received_at < :before"), values)
+    connection.execute(text("DELETE FROM told WHERE told_at < :before"), values)
+    return int(count)
+
+
+def _many(sql: str) -> TextClause:
+    return text(sql).bindparams(bindparam("of", expanding=True))
+
+
+def _column(connection: Connection, sql: str, of: list[object] | list[int]) -> list[object]:
+    found: list[object] = []
+    for at in range(0, len(of), 500):
+        found += [row[0] for row in connection.execute(_many(sql), {"of": of[at : at + 500]})]
+    return found
+
+
+def _run(connection: Connection, sql: str, of: list[object] | list[int]) -> int:
+    """Run it over so many at a time as every database takes; returns how many rows."""
+    return sum(int(connection.execute(_many(sql), {"of": of[at : at + 500]}).rowcount) for at in range(0, len(of), 500))

@@ -1,0 +1,187 @@
+"""E7: prune takes out what is done with and older than is kept, all of it, and nothing else, whatever the history."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, event, text
+
+from labgateway.errors import Problem, Reason
+from labgateway.model import ObservationState
+from labgateway.store import migrate, orders, outbox, prune, results, sqlite
+from labgateway.store.engine import Store
+from tests.postgresql import schema
+from tests.store.kit import NOW, append, count, decided, later, order, result
+
+BEFORE = NOW
+TABLES = (
+    "transmission",
+    "result",
+    "observation",
+    "delivery",
+    "delivery_observation",
+    "lab_order",
+    "order_message",
+    "told",
+)
+
+
+@dataclass
+class Message:
+    """One message of a history. deliveries: the state of each that carries its observations."""
+
+    age_d: int
+    state: str
+    observation: ObservationState
+    doubt: bool
+    deliveries: list[str]
+    resent_d: int
+    number: int = 0
+    delivery_numbers: list[int] = field(default_factory=list[int])
+
+    @property
+    def old(self) -> bool:
+        return self.age_d > 0
+
+    @property
+    def is_done(self) -> bool:
+        """As one would say it on paper."""
+        return (
+            self.old
+            and self.resent_d > 0
+            and self.state in ("processed", "superseded", "dismissed")
+            and self.observation not in (ObservationState.WAITING, ObservationState.HELD)
+            and not (self.doubt and self.observation is ObservationState.RELEASED)
+            and not any(state in ("waiting", "parked") for state in self.deliveries)
+        )
+
+
+MESSAGES = st.builds(
+    Message,
+    age_d=st.integers(-3, 3),
+    state=st.sampled_from(["stored", "processed", "parked", "incomplete", "superseded", "dismissed"]),
+    observation=st.sampled_from(list(ObservationState)),
+    doubt=st.booleans(),
+    deliveries=st.lists(st.sampled_from(["waiting", "settled", "parked", "shadow", "skipped"]), max_size=3),
+    resent_d=st.sampled_from([1, 1, 1, -1]),
+)
+
+
+def memory() -> Connection:
+    engine = create_engine("sqlite://", module=sqlite.module())
+    event.listen(engine, "connect", lambda c, _: setattr(c, "isolation_level", None))
+    migrate.upgrade(engine, lambda _: None)
+    return engine.connect()
+
+
+def write(connection: Connection, history: list[Message]) -> None:
+    for n, one in enumerate(sorted(history, key=lambda m: -m.age_d)):
+        at = later(days=-one.age_d)
+        one.number = append(connection, f"raw {n}".encode(), received_at=at)
+        (result_id,) = results.add_results(connection, one.number, [result()])
+        problem = Problem(Reason.ORDER_CANCELLED) if one.doubt else None
+        results.add_observations(
+            connection,
+            [decided(f"{n:020}", result_id, one.number, state=one.observation, problem=problem, received_at=at)],
+        )
+        connection.execute(text("UPDATE transmission SET state = :s WHERE id = :n"), {"s": one.state, "n": one.number})
+        made = min(at, later(days=-one.resent_d)) if one.resent_d > 0 else later(days=1)
+        for k, state in enumerate(one.deliveries):
+            number = outbox.add(
+                connection, destination=f"d{k}", lane=f"S{n}", control_id=f"{n}.{k}", body=b"x", observation_ids=[f"{n:020}"],
+                now=made,
+            )  # fmt: skip
+            connection.execute(text("UPDATE delivery SET state = :s WHERE id = :n"), {"s": state, "n": number})
+            one.delivery_numbers.append(number)
+        if not one.deliveries:
+            one.resent_d = 1  # nothing of it was sent
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(MESSAGES, max_size=8), st.integers(1, 3))
+def test_only_what_is_done_with_and_all_of_it(history: list[Message], limit: int) -> None:
+    connection = memory()
+    write(connection, history)
+    expected = prune.would(connection, BEFORE)
+    total = prune.Pruned()
+    while True:
+        one = prune.prune(connection, BEFORE, limit)
+        total += one
+        if not one.more:
+            break
+    left = {int(row[0]) for row in connection.execute(text("SELECT id FROM transmission"))}
+    assert left == {one.number for one in history if not one.is_done}
+    deliveries = {int(row[0]) for row in connection.execute(text("SELECT id FROM delivery"))}
+    assert deliveries == {n for one in history if not one.is_done for n in one.delivery_numbers}
+    assert count(connection, "result") == count(connection, "observation") == len(left)
+    assert total == expected
+    assert not prune.would(connection, BEFORE)
+    assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+    connection.close()
+
+
+def test_a_delivery_stays_with_the_last_observation_that_it_carried() -> None:
+    """Two messages' results left together: one message is held back by something else, so the delivery stays whole enough."""
+    connection = memory()
+    history = [
+        Message(2, "processed", ObservationState.RELEASED, False, ["settled"], 1),
+        Message(1, "processed", ObservationState.HELD, False, [], 1),
+    ]
+    write(connection, history)
+    connection.execute(
+        text("INSERT INTO delivery_observation (delivery_id, observation_id) VALUES (:d, :o)"),
+        {"d": history[0].delivery_numbers[0], "o": f"{1:020}"},
+    )
+    assert prune.would(connection, BEFORE) == prune.Pruned(1, 1, 1, 0, 0)
+    assert prune.prune(connection, BEFORE) == prune.Pruned(1, 1, 1, 0, 0, more=True)
+    assert count(connection, "delivery") == 1
+    connection.close()
+
+
+def test_orders_go_when_no_result_names_them() -> None:
+    connection = memory()
+    old, fresh = later(days=-5), later(days=1)
+    for number, at in (("P1", old), ("P2", old), ("P3", fresh)):
+        orders.put(connection, order(placer=number), at)
+    message = append(connection, b"raw", received_at=fresh)
+    (result_id,) = results.add_results(connection, message, [result()])
+    results.add_observations(connection, [decided("O", result_id, message, order_id=1, beside_id=1, received_at=fresh)])
+    assert prune.would(connection, BEFORE).orders == 1
+    assert prune.prune(connection, BEFORE).orders == 1
+    assert [row[0] for row in connection.execute(text("SELECT placer FROM lab_order ORDER BY id"))] == ["P1", "P3"]
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_on_each_store(kind: str, tmp_path: Path) -> None:
+    """The same statements on SQLite and PostgreSQL."""
+    with nullcontext(f"sqlite:///{tmp_path}/data/labgateway.db") if kind == "sqlite" else schema() as url:
+        store = Store.open(url)
+        try:
+            await _on(store)
+        finally:
+            await store.close()
+
+
+async def _on(store: Store) -> None:
+
+    def fill(connection: Connection) -> None:
+        write(
+            connection,
+            [
+                Message(3, "processed", ObservationState.RELEASED, False, ["settled", "shadow"], 1),
+                Message(3, "processed", ObservationState.RELEASED, False, ["parked"], 1),
+                Message(-1, "processed", ObservationState.RELEASED, False, ["settled"], 1),
+            ],
+        )
+
+    await store.submit(fill)
+    assert await store.read(lambda c: prune.would(c, BEFORE)) == prune.Pruned(1, 1, 1, 2, 0)
+    assert await store.submit(lambda c: prune.prune(c, BEFORE)) == prune.Pruned(1, 1, 1, 2, 0, more=True)
+    assert await store.submit(lambda c: prune.prune(c, BEFORE)) == prune.Pruned()
+    assert await store.read(lambda c: count(c, "transmission")) == 2

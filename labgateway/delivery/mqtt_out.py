@@ -112,24 +112,25 @@ class MqttDestination:
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[control_id] = answer
         try:
+            # The library waits by wait_for, which in Python 3.11 may swallow a cancellation from outside, so that no
+            # time limit of ours may stand around it.
+            reason = await self._publish(topic, body, control_id)
+            if reason == _NOBODY:
+                return Silent(NOBODY)
+            if reason >= 0x80:
+                return Silent(f"the broker refuses with reason code {reason:#04x}")
+            if self._settle == "puback":
+                return Accepted("PUBACK")
             async with asyncio.timeout(self._answer_s):
-                reason = await self._publish(topic, body, control_id)
-                if reason == _NOBODY:
-                    return Silent(NOBODY)
-                if reason >= 0x80:
-                    return Silent(f"the broker refuses with reason code {reason:#04x}")
-                if self._settle == "puback":
-                    return Accepted("PUBACK")
                 return await answer
         except TimeoutError:
-            if self._settle == "puback":
-                await self._drop()
             return Silent(f"no answer within {self._answer_s:g} s")
         except _AnswerError as error:
             return Silent(str(error))
         finally:
             self._waiting.pop(control_id, None)
-            answer.cancel()
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # looked at, so that asyncio does not complain
 
     async def tell(self, status: Mapping[str, Any], alerts: Mapping[str, Any]) -> None:
         """Publish how the gateway stands, retained. Raises nothing; what could not be told is told the next time."""
@@ -249,7 +250,7 @@ class MqttDestination:
             answer.set_result(found[1])
 
     async def _publish(self, topic: str, body: bytes, control_id: str) -> int:
-        """Publish one message and return the reason code of its acknowledgement. Raises _AnswerError, TimeoutError."""
+        """Publish one message and return the reason code of its acknowledgement. Raises _AnswerError."""
         properties = _properties()
         properties.ContentType = "application/json"
         properties.CorrelationData = control_id.encode()

@@ -57,8 +57,9 @@ async def emr(broker: Server, reply: Reply | None = None, topic: str = "lab/SITE
     task = asyncio.create_task(work())
     await asyncio.wait_for(ready.wait(), 10)
     yield seen
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    while not task.done():  # aiomqtt may swallow one cancellation
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
 
 
 async def test_an_answer_settles(broker: Server) -> None:

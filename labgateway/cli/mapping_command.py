@@ -7,7 +7,7 @@ import importlib
 
 from labgateway.cli.common import Parsers, guarded
 
-_PARTS = ("mapping_check", "mapping_review", "mapping_keep", "mapping_sheets")
+_PARTS = ("mapping_check", "mapping_review", "mapping_keep", "mapping_sheets", "mapping_livd")
 """One module a group of commands, each with ``add_parsers``; what it adds sets ``deed``."""
 
 _EPILOG = """\

@@ -248,3 +248,23 @@ def _value_text(value: Any) -> str:
             return _line_text(value)
         case _:
             return "[" + ", ".join(_value_text(item) for item in cast("list[Any]", value)) + "]"
+
+
+def with_loinc(raw: bytes, wanted: dict[str, str]) -> bytes:
+    """The file with other LOINC codes on lines that are there. wanted: code to LOINC.
+
+    Raises LabgatewayError when a code has no line of its own, or several.
+    """
+    data, _ = data_of(raw, "the mapping file")
+    document = _document(raw)
+    tests = data.get("tests", {})
+    expected = {**data, "tests": dict(tests)}
+    for code, loinc in wanted.items():
+        if not isinstance(tests.get(code), dict):
+            raise LabgatewayError(f"{code} has not exactly one line under [tests]; write the LOINC by hand.")
+        expected["tests"][code] = {**tests[code], "loinc": loinc}
+        _write_lines(document["tests"], code, expected["tests"][code])
+    written = tomlkit.dumps(document).encode()
+    if _bare(tomllib.loads(written.decode(), parse_float=Decimal)) != _bare(expected):
+        raise LabgatewayError("The file is laid out in a way that cannot be kept; write the LOINC by hand.")
+    return written

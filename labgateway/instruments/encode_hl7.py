@@ -250,7 +250,8 @@ class _Letter:
         filled = False
         for place, words in said.items():
             if place.row == name and words:
-                row.put(place, words if place in form.codes_at else hl7.escape(words))
+                is_raw = place in (*form.codes_at, form.priority, form.places.get("specimen_type"))
+                row.put(place, words if is_raw else hl7.escape(words))
                 filled = True
         if form.form is Hl7Form.RSP and name == "PID":
             # Also of nobody: it ends the patient before.

@@ -15,7 +15,7 @@ _USUAL: Mapping[Hl7Form, Mapping[str, str | list[str]]] = {
     Hl7Form.LAW: {
         "specimen": ["SPM-2.1", "SAC-3.1"], "code": "OBR-4.1", "step": "OBR-2", "action": "ORC-1", "sent_at": "ORC-9",
         "priority": "TQ1-9", "numbers": ["SPM-1", "OBR-1"], "patient": "PID-3.1", "patient_name": "PID-5",
-        "birth_date": "PID-7", "sex": "PID-8", "specimen_type": "SPM-4.1", "kind": "OML^O33^OML_O33",
+        "birth_date": "PID-7", "sex": "PID-8", "specimen_type": "SPM-4", "kind": "OML^O33^OML_O33",
         "reply": "RSP^K11^RSP_K11",
     },
     Hl7Form.RSP: {
@@ -37,6 +37,15 @@ _ACTIONS = {Deed.ASKED: "NW", Deed.UNASKED: "NW", Deed.ADD: "NW", Deed.CANCEL: "
 """ORC-1 (HL7 table 0119), as IHE LAW uses it."""
 _FIELDS = {Hl7Form.LAW: {"SPM-11": "P"}, Hl7Form.RSP: {"SPM-11": "P"}}
 """SPM-11: a patient's specimen (table 0369)."""
+_SPECIMENS = {
+    "SER": "SER^Serum^HL70487",
+    "PLAS": "PLAS^Plasma^HL70487",
+    "UR": "UR^Urine^HL70487",
+    "CSF": "CSF^Cerebral spinal fluid^HL70487",
+    "BLD": "BLD^Whole blood^HL70487",
+    "SAL": "SAL^Saliva^HL70487",
+}
+"""Table 0487, as LAW has it; another kind is not written, though SPM-4 is required there."""
 _BY_QUERY = {"QPD": Hl7Form.LAW, "ORC": Hl7Form.ORR, "QRD": Hl7Form.DSR}
 
 
@@ -67,7 +76,7 @@ def read_orders(table: Table, query_row: str, conditions: Conditions) -> Hl7Orde
         actions=deeds(table, "actions", _ACTIONS),
         priorities=words(table, "priorities", PRIORITIES),
         sexes=words(table, "sexes", SEXES),
-        specimen_types=words(table, "specimen_types", {}),
+        specimen_types=words(table, "specimen_types", _SPECIMENS if form is Hl7Form.LAW else {}),
         fields=_fields(table, "fields", _FIELDS.get(form, {})),
         unasked_fields=_fields(table, "unasked_fields", {"MSH-3": "LABGATEWAY"}),
         reply_fields=_fields(table, "reply_fields", {}),

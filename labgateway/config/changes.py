@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labgateway.config.sections import Config
+from labgateway.config.sections import Config, Instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,15 @@ def diff(old: Config, new: Config) -> Changes:
         orders=_change(old.orders, new.orders),
         destinations=_change(old.destinations, new.destinations),
         lines=tuple(
-            name
-            for name in instruments.changed
-            if (old.instruments[name].line, old.instruments[name].driver)
-            != (new.instruments[name].line, new.instruments[name].driver)
+            name for name in instruments.changed if _line_of(old.instruments[name]) != _line_of(new.instruments[name])
         ),
         gateway=(old.gateway, old.matching, old.console) != (new.gateway, new.matching, new.console),
         restart=(old.store, old.gateway.data) != (new.store, new.gateway.data),
     )
+
+
+def _line_of(one: Instrument) -> object:
+    return one.line, one.orders_line, one.driver
 
 
 def _change(old: Mapping[str, object], new: Mapping[str, object]) -> Change:

@@ -214,6 +214,11 @@ def _instrument(reading: _Reading, where: KeyPath, table: Table) -> s.Instrument
             line = reading.check_kind(_LINES, lines.SUPPORTED, (*where, "line"), given)
         # With a stand-in for a broken line, the other keys are checked all the same.
         table = {**table, "line": line or lines.TcpLine(host="none", port=1)}
+    second = (*where, "orders_line")
+    if "orders_line" in table and (given := reading.table(second, table["orders_line"])) is not None:
+        kinds = {kind: _LINES[kind] for kind in ("tcp", "tcp-listen")}
+        orders_line = reading.check_kind(kinds, lines.SUPPORTED, second, given)
+        table = {**table, "orders_line": orders_line}
     instrument = reading.check(s.Instrument, where, table)
     return instrument if line is not None else None
 
@@ -226,8 +231,9 @@ def _ports_taken_twice(
 ) -> None:
     taken: list[tuple[str, int, KeyPath]] = []
     for name, instrument in instruments.items():
-        if isinstance(instrument.line, lines.TcpListenLine):
-            taken.append((instrument.line.host, instrument.line.port, ("instrument", name, "line", "port")))
+        for key, section in (("line", instrument.line), ("orders_line", instrument.orders_line)):
+            if isinstance(section, lines.TcpListenLine):
+                taken.append((section.host, section.port, ("instrument", name, key, "port")))
     for name, source in orders.items():
         if isinstance(source, o.MllpListen | o.FhirListen):
             taken.append((source.host, source.port, ("orders", name, "port")))

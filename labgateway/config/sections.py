@@ -28,7 +28,7 @@ from labgateway.config.checks import (
     YesNo,
 )
 from labgateway.config.destinations import DestinationSection
-from labgateway.config.lines import LineSection
+from labgateway.config.lines import LineSection, TcpLine, TcpListenLine
 from labgateway.config.orders import OrdersSection
 from labgateway.errors import Complaint, ComplaintsError
 
@@ -80,7 +80,8 @@ class Matching:
 class Instrument:
     """[instrument.NAME]. mapping: absolute, inside [gateway] mappings unless written absolute.
 
-    orders: whether it gets its orders from us; "driver": as the driver says. second_ids: instead of those in [matching],
+    orders: whether it gets its orders from us; "driver": as the driver says. orders_line: a second connection on which an
+    HL7 instrument wants them, None: they go on the first. second_ids: instead of those in [matching],
     None: those.
     """
 
@@ -89,6 +90,7 @@ class Instrument:
     line: LineSection
     release: Literal["auto", "manual"] = "auto"
     orders: Literal["driver", "off", "asked", "unasked"] = "driver"
+    orders_line: TcpListenLine | TcpLine | None = None
     second_ids: SecondIds | None = None
 
 

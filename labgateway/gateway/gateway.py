@@ -199,7 +199,8 @@ class Gateway:
         old_config, old_rules, _ = before
         if name not in old_config.instruments:
             return True
-        if old_config.instruments[name].line != self.config.instruments[name].line:
+        old, new = old_config.instruments[name], self.config.instruments[name]
+        if (old.line, old.orders_line) != (new.line, new.orders_line):
             return True
         return self._line_settings(name, old_rules) != self._line_settings(name, self.rules)
 
@@ -320,11 +321,13 @@ class Gateway:
         try:
             protocol, settings = build.spoken(instrument, section.driver, section.line.kind, self._driver_folders())
             connect = build.transport(section.line, settings, self._admission, self._say)
+            second = section.orders_line
             line = Line(
                 name,
                 protocol,
                 self._keeper(name),
                 connect=connect if section.line.kind == "folder" else self._tap(name).through(connect),
+                connect_orders=second and build.transport(second, settings, self._admission, self._say),
                 wall=lambda: self._utcnow().astimezone(ZoneInfo(self.config.gateway.timezone)),
                 control_id=new_id,
                 say=self._say,

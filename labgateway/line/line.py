@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from labgateway.line.arrival import Keep, Stats, Told
@@ -34,7 +34,8 @@ class Line:
 
     name: the instrument as configured. protocol: astm, hl7, or a framing of raw_framing.FRAMINGS. keep: stores one
     arrival and calls back in the event loop after the commit, exactly once and in order. connect: makes the transport,
-    given what opens a session; None when somebody else calls ``open``.
+    given what opens a session; None when somebody else calls ``open``. connect_orders: likewise, of a second connection
+    on which an HL7 instrument wants its orders; None: they go where it asks, or where it is connected.
     link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line;
     asks: whether a message on it is a query that ``post`` will answer, None: none is. reply: of a line with a raw framing. judge: why a
     message of a file cannot be read.
@@ -51,6 +52,7 @@ class Line:
         keep: Keep,
         *,
         connect: Callable[[OpenSession], Transport] | None = None,
+        connect_orders: Callable[[OpenSession], Transport] | None = None,
         link_rules: LinkRules | None = None,
         message_end: MessageEnd = "L",
         sends: bool = False,
@@ -95,6 +97,9 @@ class Line:
         self._busy = False
         self._rest: Timer | None = None
         self.transport = connect(self.open) if connect else None
+        self._orders_transport = connect_orders(self._open_for_orders) if connect_orders else None
+        self._for_orders: list[Conversation] = []
+        """The conversations of the second connection."""
 
     @property
     def stats(self) -> Stats:
@@ -106,7 +111,10 @@ class Line:
         """Why nothing comes, in plain words; empty when nothing is known to be wrong."""
         if self._wiring.broken:
             return "the store cannot be trusted any more; nothing is acknowledged"
-        return self.transport.trouble if self.transport else ""
+        own = self.transport.trouble if self.transport else ""
+        if not own and self._orders_transport is not None and (second := self._orders_transport.trouble):
+            return f"connection for orders: {second}"
+        return own
 
     @property
     def busy(self) -> bool:
@@ -122,11 +130,18 @@ class Line:
         """Open the transport. Raises what it raises, with the cure in the text."""
         if self.transport is not None:
             await self.transport.start()
+        if self._orders_transport is not None:
+            try:
+                await self._orders_transport.start()
+            except BaseException:
+                await self.stop()
+                raise
 
     async def stop(self) -> None:
         """Close. What was not acknowledged will be sent again by the instrument."""
-        if self.transport is not None:
-            await self.transport.stop()
+        for transport in (self.transport, self._orders_transport):
+            if transport is not None:
+                await transport.stop()
 
     def send(self, frames: Sequence[bytes], told: Told, *, conversation: int | None = None, tag: object = None) -> None:
         """Send a message of ours: frames as astm_frames.frames() gives them. told: how it went, once; perhaps at once.
@@ -143,11 +158,26 @@ class Line:
     def post(self, posts: Sequence[Post], told: Told, *, conversation: int | None = None, tag: object = None) -> None:
         """As ``send``, on an HL7 line: replies leave at once, the rest when the line is free, one after another.
 
+        Replies go on the connection that asked; where there is a second connection for orders, the rest goes there.
         told: "" when all were taken; Refused when the instrument has them and does not want them.
         """
-        for one in reversed(self._conversations):
-            if isinstance(one, MllpConversation) and conversation in (None, one.number):
-                one.post(posts, self._counted(told), tag)
+        told = self._counted(told)
+        if self._orders_transport is None:
+            self._post_on(self._conversations, posts, told, conversation, tag)
+            return
+        replies = list(itertools.takewhile(lambda post: not post.awaited, posts))
+        if replies:
+            whole = len(replies) == len(posts)
+            self._post_on(self._conversations, replies, told if whole else _nobody, conversation, tag)
+        if len(replies) < len(posts):
+            self._post_on(self._for_orders, posts[len(replies) :], told, None, tag)
+
+    def _post_on(
+        self, among: Collection[Conversation], posts: Sequence[Post], told: Told, number: int | None, tag: object
+    ) -> None:
+        for one in reversed(list(among)):
+            if isinstance(one, MllpConversation) and number in (None, one.number):
+                one.post(posts, told, tag)
                 return
         told(NO_CONNECTION)
 
@@ -190,6 +220,11 @@ class Line:
         self._wiring.say("line.connected", instrument=self.name, peer=channel.peer)
         return conversation
 
+    def _open_for_orders(self, channel: Channel) -> Session:
+        session = self.open(channel)
+        self._for_orders += [one for one in self._conversations if one is session]
+        return session
+
     def status(self, now: datetime | None = None) -> dict[str, object]:
         """For the status page and ``status --json``: counters, and times as UTC in ISO 8601, null when never."""
         moment, at = self._wiring.clock(), now or datetime.now(UTC)
@@ -223,6 +258,7 @@ class Line:
     def _ended(self, conversation: object, why: str) -> None:
         for one in [one for one in self._conversations if one is conversation]:
             del self._conversations[one]
+        self._for_orders = [one for one in self._for_orders if one is not conversation]
         self.stats.connections -= 1
         self._wiring.say("line.disconnected", instrument=self.name, why=why)
 
@@ -241,6 +277,10 @@ class Line:
         busy = self._busy or self._rest is not None
         for conversation in self._conversations.values():
             conversation.busy = busy
+
+
+def _nobody(_: str) -> None:
+    """Told how a reply went whose orders go elsewhere: they are told about."""
 
 
 def _call_in_loop(when: float, call: Callable[[], None]) -> Timer:

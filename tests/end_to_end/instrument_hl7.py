@@ -47,8 +47,9 @@ def law_result(specimen: str, number: str, values: dict[str, str], steps: list[s
 class Instrument:
     """One connection to the gateway."""
 
-    def __init__(self, port: int, *, patience_s: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=patience_s)
+    def __init__(self, port: int, *, patience_s: float = 10.0, accepted: socket.socket | None = None) -> None:
+        self.socket = accepted or socket.create_connection(("127.0.0.1", port), timeout=patience_s)
+        self.socket.settimeout(patience_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.count = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -308,6 +309,37 @@ async def test_an_instrument_that_was_away_is_told_later(tmp_path: Path) -> None
             await asyncio.to_thread(
                 wait_until, lambda: gateway.status()["messages"].get("parked") == 1, what="the refusal is parked"
             )
+
+
+async def test_orders_on_a_connection_of_their_own(tmp_path: Path) -> None:
+    """LAW: we call the analyzer for LAB-28; it asks and sends on the other connection. Both ways, asked and unasked."""
+    async with Emr() as emr:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(15)
+            port = server.getsockname()[1]
+            second = f'orders_line = {{ kind = "tcp", host = "127.0.0.1", port = {port} }}'
+            site = Site(tmp_path, emr, orders=second)
+            with site.gateway:
+                await site.order("S7501")
+
+                def work() -> None:
+                    accepted, _ = server.accept()
+                    with Instrument(0, accepted=accepted) as host, Instrument(site.ports["law1"]) as law:
+                        law.send(law_query("S7501", "Q1"))
+                        assert field(law.receive(), "QAK", 2) == "OK"
+                        order = host.receive()
+                        assert (field(order, "SPM", 2), field(order, "ORC", 1)) == ("S7501", "NW")
+                        host.accept(order)
+                        assert law.is_silent(0.3)
+                        law.send(law_query("S7509", "Q2"))
+                        assert field(law.receive(), "MSA", 2) == "Q2"
+                        order = host.receive()
+                        assert field(order, "ORC", 1) == "DC"
+                        host.accept(order)
+                        assert "MSA|AA|R1" in law.ask(law_result("S7501", "R1", {"WBC": "5.21", "HGB": "134"}))
+
+                await asyncio.to_thread(work)
+                await seen(emr, 2)
 
 
 async def test_the_simulator_asks_in_hl7(tmp_path: Path) -> None:

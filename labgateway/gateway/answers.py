@@ -41,6 +41,9 @@ _SHORT = 4096
 _QUERY = re.compile(rb"(?:\A|[\r\n]|\x02[0-7]?)Q(?:PD|RD)?[!-/:-@\[-`{-~]")
 """A Q record behind a record's end or at the start of a frame, or a QPD or QRD; longer messages without one are no query."""
 
+_NO_QUERY = frozenset({b"ORU", b"OUL", b"ORL", b"ACK"})
+"""MSH-9 of HL7 that is known by its header to be no query: results, and answers to what we sent."""
+
 
 @dataclass(slots=True, eq=False)
 class _Asked:
@@ -100,6 +103,8 @@ class Answers:
     def _found(self, name: str, data: bytes) -> tuple[Question, ...]:
         instrument = self.rules().instruments.get(name)
         if instrument is None or instrument.orders == "off" or isinstance(instrument.driver, Problem):
+            return ()
+        if _kind(data) in _NO_QUERY:
             return ()
         if len(data) > _SHORT and not _QUERY.search(data):
             return ()
@@ -229,6 +234,12 @@ class Answers:
     def _done(self, asked: _Asked) -> None:
         if asked in self._open:
             self._open.remove(asked)
+
+
+def _kind(data: bytes) -> bytes:
+    """The first three letters of MSH-9; empty where the message does not begin with MSH."""
+    fields = data[:_SHORT].split(data[3:4], 9) if data[:3] == b"MSH" and len(data) > 3 else []
+    return fields[8][:3] if len(fields) > 8 else b""
 
 
 def _nothing(value: object, error: BaseException | None) -> None:

@@ -7,7 +7,7 @@ import importlib
 
 from labgateway.cli.common import Parsers, guarded
 
-_PARTS = ("mapping_check", "mapping_review", "mapping_keep", "mapping_sheets", "mapping_livd")
+_PARTS = ("mapping_check", "mapping_review", "mapping_keep", "mapping_sheets", "mapping_livd", "mapping_inbox")
 """One module a group of commands, each with ``add_parsers``; what it adds sets ``deed``."""
 
 _EPILOG = """\
@@ -19,6 +19,7 @@ a change, from the first word to the last:
   labgateway mapping accept xn1 --by "Lê Thị Hoa" --against "the analyzer's test list"      now it is in use
   labgateway mapping undo xn1 --by "Lê Thị Hoa" --because "GLU is in mg/dL after all"       as it was before
   labgateway mapping history xn1                     who accepted what, when
+  labgateway mapping inbox                           what analyzers say that nobody has declared, with a draft for each
 
 FILE is a mapping file, INSTRUMENT a name in config.toml. With --lang vi, or LANG=vi_VN, mistakes are told in Vietnamese.
 exit codes: 0 good, 1 problems found and said, 2 wrong call

@@ -44,7 +44,7 @@ from labgateway.mapping.table import settle
 from labgateway.matching.attribute import Policy
 from labgateway.matching.check_digits import CheckDigit
 from labgateway.model import Report, Settings
-from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
+from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules, extended
 from labgateway.transports import tls
 from labgateway.transports.channel import OpenSession, Say, Transport
 from labgateway.transports.folder import FolderWatch
@@ -105,6 +105,7 @@ def keep_good(old: Rules, new: Rules, unchanged: Iterable[str]) -> Rules:
         if kept:
             if isinstance(mapping, MappingFile) and isinstance(driver, Driver):
                 mapping = settle(mapping, declared(driver))
+                driver = extended(driver, mapping)
             instruments[name] = replace(now, driver=driver, mapping=mapping, orders=before.orders, kept=tuple(kept))
     return replace(new, instruments=instruments)
 
@@ -163,6 +164,8 @@ def _instrument(one: Instrument, drivers: Library, policy: Policy) -> Instrument
         mapping = settle(load_mapping(one.mapping), None if isinstance(driver, Problem) else declared(driver))
     except (ComplaintsError, OSError):
         mapping = Problem(Reason.MAPPING_BROKEN, one.mapping.name)
+    if isinstance(driver, Driver) and isinstance(mapping, MappingFile):
+        driver = extended(driver, mapping)
     return InstrumentRules(
         driver, mapping, manual=one.release == "manual", orders=_orders(one, driver),
         policy=None if one.second_ids is None else replace(policy, second_ids=one.second_ids),

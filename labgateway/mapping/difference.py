@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from labgateway.mapping.beyond import Beyond
 from labgateway.mapping.computed import Computed
 from labgateway.mapping.holding import Holding
 from labgateway.mapping.ranges import Range
@@ -31,6 +32,7 @@ def changes(old: Mapping | None, new: Mapping) -> list[str]:
         found += _order(name, old.orders.get(name), new.orders.get(name))
     for emr in dict.fromkeys([*old.ranges, *new.ranges]):
         found += _ranges(emr, old.ranges.get(emr, ()), new.ranges.get(emr, ()))
+    found += _words(old.beyond, new.beyond)
     for code in dict.fromkeys([*old.computed, *new.computed]):
         found += _computed(code, old.computed.get(code), new.computed.get(code))
     if old.range_flags != new.range_flags:
@@ -164,6 +166,27 @@ def _computed(code: str, was: Computed | None, now: Computed | None) -> Iterator
         if dict(was.units) != dict(now.units):
             yield f"{code} takes other units of what other analyzers measure: {_units(now)} instead of {_units(was)}."
         yield from _line(code, was.line, now.line)
+
+
+def _words(was: Beyond, now: Beyond) -> Iterator[str]:
+    """What counts as known of this analyzer besides its driver."""
+    for code in dict.fromkeys([*was.codes, *now.codes]):
+        if was.codes.get(code) != now.codes.get(code):
+            yield f"{code} may come in {_may_come(now, code)} besides what the driver says, instead of {_may_come(was, code)}."
+    flags = [(word, was.flags.get(word), now.flags.get(word)) for word in dict.fromkeys([*was.flags, *now.flags])]
+    for word, one, other in flags:
+        if one != other:
+            yield f"The flag {word} is known as {other or 'nothing'} instead of {one or 'nothing'}."
+    for word in dict.fromkeys([*was.statuses, *now.statuses]):
+        before, after = was.statuses.get(word), now.statuses.get(word)
+        if before != after:
+            yield f"The status {word} means {after or 'nothing'} instead of {before or 'nothing'}."
+
+
+def _may_come(words: Beyond, code: str) -> str:
+    if code not in words.codes:
+        return "nothing"
+    return ", ".join(unit or "no unit" for unit in words.codes[code])
 
 
 def _units(one: Computed) -> str:

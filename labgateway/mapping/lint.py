@@ -56,6 +56,8 @@ def lint(
     known. open_codes: the driver leaves the codes to the site, and declared holds only some of them ({} is then none);
     an empty declared means the same. elsewhere: EMR tests that other instruments answer, for panels shared with them.
     """
+    if declared is not None and not open_codes and declared:
+        declared = mapping.beyond.declared(declared)
     look = _Look(mapping, file, declared, driver or "of this instrument", open_codes or not declared)
     lines = [line for lines in mapping.tests.values() for line in lines]
     found = [

@@ -103,6 +103,13 @@ def draft(instrument: str, tests: Mapping[str, Sequence[str]], names: Mapping[st
     return "\n".join([*lines, "", "[panels]", "", "[leave_out]", ""])
 
 
+def line_of(code: str, sent: Sequence[str], name: str = "") -> tuple[str, str]:
+    """A drafted line in braces, and what speaks for it. sent: units it comes in, "" for none."""
+    found = proposal(code, sent, name)
+    text, _, note = _line(found, sent, name).partition("   # ")
+    return text, note or "not in the catalogue"
+
+
 def _line(found: Proposal, sent: Sequence[str], name: str) -> str:
     parts = [f"emr = {_text(UNDECIDED)}"]
     if found.analyte is not None:

@@ -8,6 +8,7 @@ What can be read but is not right (a factor that does not fit, a wrong LOINC) is
     [orders]                        what the EMR orders -> what is asked of the instrument, where that is not [tests] read backwards
     [leave_out]                     code -> why it stops here
     [ranges]                        EMR test -> the lab's own ranges by sex and age, see ranges.py
+    [words]                         what this analyzer says that its driver does not know, see beyond.py
     [computed]                      code of our own -> what is worked out of other results, see computed.py
 """
 
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping import computed, holding, ranges, specimens
+from labgateway.mapping import beyond, computed, holding, ranges, specimens
+from labgateway.mapping.beyond import Beyond
 from labgateway.mapping.computed import Computed
 from labgateway.mapping.holding import Holding
 from labgateway.mapping.ranges import Range
@@ -34,7 +36,7 @@ Declared = dict[str, tuple[str, ...]]
 
 _TOP = (
     *("instrument", "checked", "decimal_comma", "rerun", *holding.FILE_KEYS, "range_flags"),
-    *("tests", "panels", "orders", "leave_out", "ranges", "computed"),
+    *("tests", "panels", "orders", "leave_out", "ranges", "computed", "words"),
 )
 _KEYS = (
     *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
@@ -83,6 +85,7 @@ class Mapping:
     declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file. raw: the file.
     ranges: EMR test to the lab's own ranges. range_flags: high and low are told by them, not by the analyzer.
     compares: some line has a delta rule. computed: by code, each behind those it needs.
+    beyond: what this analyzer says that its driver does not know.
     """
 
     instrument: str
@@ -96,6 +99,7 @@ class Mapping:
     range_flags: bool = False
     compares: bool = False
     computed: dict[str, Computed] = field(default_factory=dict[str, Computed])
+    beyond: Beyond = field(default_factory=Beyond)
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
     raw: bytes = field(default=b"", compare=False, repr=False)
@@ -142,7 +146,7 @@ def settle(mapping: Mapping, declared: Declared | None) -> Mapping:
     declared: code to possible units; {} for a driver that leaves all codes open; None: the driver is not known, and
     then only what the mapping itself says is checked.
     """
-    return replace(mapping, declared=declared)
+    return replace(mapping, declared=None if declared is None else mapping.beyond.declared(declared))
 
 
 class _Reading(Reading):
@@ -190,6 +194,7 @@ class _Reading(Reading):
             range_flags=self.yes_no(data, (), "range_flags", default=False),
             compares=any(rules is not None and rules.delta is not None for rules in holdings),
             computed=worked_out,
+            beyond=beyond.read(self, self.table(data, "words")),
             index=self.index,
         )
 

@@ -246,6 +246,18 @@ _SENTENCES: dict[str, str] = {
     "{} is computed as {} instead of {}.": "{} được tính theo {} thay vì {}.",
     "{} takes other units of what other analyzers measure: {} instead of {}.": "{} lấy đơn vị khác của kết quả máy khác: {} "
     "thay vì {}.",
+    "{} may come in {} besides what the driver says, instead of {}.": "{} có thể đến với {} ngoài những gì driver nêu, thay vì {}.",
+    "The flag {} is known as {} instead of {}.": "Cờ {} được hiểu là {} thay vì {}.",
+    "The status {} means {} instead of {}.": "Trạng thái {} có nghĩa là {} thay vì {}.",
+    # beyond
+    "is no key of [words].": "không phải là khóa của [words].",
+    'Write the unit as the analyzer sends it, "" for none: {{ NEW = "g/L" }}.': 'Viết đơn vị đúng như máy gửi, "" nếu không có: '
+    '{{ NEW = "g/L" }}.',
+    "must be a unit.": "phải là một đơn vị.",
+    'Write what it means, such as "high", "low", "abnormal" or "doubtful".': 'Viết nó có nghĩa là gì, ví dụ "high", "low", '
+    '"abnormal" hoặc "doubtful".',
+    "must be a word.": "phải là một từ.",
+    'Write {} = {{ WORD = "..." }}.': 'Hãy viết {} = {{ TỪ = "..." }}.',
     # formula, computed, lint_computed
     "is longer than {} characters.": "dài hơn {} ký tự.",
     "cannot be read from {} on.": "không đọc được từ {} trở đi.",
@@ -300,6 +312,7 @@ _PHRASES = {
     "no difference": "không mức nào",
     "never": "không bao giờ",
     "none": "không có",
+    "no unit": "không có đơn vị",
     "the laboratory's ranges": "khoảng tham chiếu của phòng xét nghiệm",
     "the analyzer": "máy",
     "the newest stands": "lấy giá trị mới nhất",

@@ -6,7 +6,7 @@ A message is processed wholly under one snapshot; its versions are written besid
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,7 @@ from labgateway.instruments.spec import Driver
 from labgateway.mapping.specimens import same
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.matching.attribute import Policy
-from labgateway.model import Observation, Report
+from labgateway.model import Observation, Report, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +94,17 @@ class Rules:
         """How results of an instrument are matched: as the site says, or as is said for it alone."""
         known = self.instruments.get(instrument)
         return self.policy if known is None or known.policy is None else known.policy
+
+
+def extended(driver: Driver, mapping: MappingFile) -> Driver:
+    """The driver together with the words that the site has accepted for this very analyzer; itself when there are none."""
+    beyond = mapping.beyond
+    words = driver.words
+    if beyond.flags and words.flag is not None:
+        words = replace(words, flag={**words.flag, **beyond.flags})
+    if beyond.statuses:
+        known = {"F": Status.FINAL, "": Status.FINAL} if words.status is None else words.status
+        words = replace(words, status={**known, **beyond.statuses})
+    if words is driver.words and not beyond.codes:
+        return driver
+    return replace(driver, words=words, tests=beyond.declared(driver.tests))

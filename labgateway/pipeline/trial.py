@@ -13,10 +13,11 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from labgateway.errors import Problem
+from labgateway.instruments.spec import Driver
 from labgateway.mapping.table import Mapping
 from labgateway.model import Kind, Order, Result
 from labgateway.pipeline.decide import Case, Verdict, decide
-from labgateway.pipeline.rules import InstrumentRules, Rules
+from labgateway.pipeline.rules import InstrumentRules, Rules, extended
 from labgateway.pipeline.take import read
 from labgateway.store import journal, orders
 
@@ -53,16 +54,20 @@ def tried(
 ) -> Iterator[Tried]:
     """Each stored message with what would change. name: the instrument's. other: settled with its driver. now: UTC."""
     mended = replace(instrument, mapping=other)
+    if isinstance(instrument.driver, Driver):
+        mended = replace(mended, driver=extended(instrument.driver, other))
     known: dict[str, list[Order]] = {}
     for number in numbers:
         message = journal.get(connection, number)
         if message is None:
             continue
         decoded = read(message.raw, instrument, rules)
+        again = read(message.raw, mended, rules) if mended.driver is not instrument.driver else decoded
         if decoded.problem is not None:
             yield Tried(number, 0, (), decoded.problem)
             continue
         said = [result for result in decoded.results if result.kind is Kind.PATIENT]
+        heard = {result.where: result for result in again.results}
         changes: list[Change] = []
         for result in said:
             specimen = result.specimen or ""
@@ -71,7 +76,7 @@ def tried(
             before, after = (
                 decide(
                     Case(
-                        result=result,
+                        result=result if each is instrument else heard.get(result.where, result),
                         instrument=name,
                         mapping=each.mapping,
                         orders=known.get(specimen, []),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labgateway.mapping import (
+    beyond,
     computed,
     difference,
     formula,
@@ -27,6 +28,7 @@ from labgateway.mapping import (
 from labgateway.mapping.vietnamese import say, translated
 
 _ROOMS = (
+    beyond,
     table,
     reading,
     formula,

@@ -2,7 +2,8 @@
 
     --seconds N     length of one slice (default 2)
     --rounds N      slices of each kind (default 4); figures are medians over the rounds
-    --only NAME     intake, slow, hl7, end: one part only
+    --only NAME     intake, slow, hl7, end, soak: one part only
+    --soak N        seconds of the soak (default 60)
     --json FILE     all figures, for the docs
 
 Absolute figures depend on machine and neighbours; the ratios are what counts. Parts:
@@ -11,6 +12,7 @@ Absolute figures depend on machine and neighbours; the ratios are what counts. P
     slow     the same on 50 lines with every fsync 5 ms slower (strace, where it is installed)
     hl7      ORU^R01 of 30 OBX: bare, minimum, ours; 1 and 50 lines
     end      ASTM on 50 lines, mapped, matched to orders, ORU accepted by an EMR
+    soak     20 serial lines at 9600 baud and 40 TCP lines with host queries, beside the bare loop
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import gateways
+from bench import gateways, soak
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -161,7 +163,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end"))
+    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "soak"))
+    parser.add_argument("--soak", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     figures: dict[str, Any] = {
@@ -209,6 +212,9 @@ def main() -> int:
                 f"loop's {found['per_second']:.0f}; p50 {end['p50_ms']:.0f} ms, p95 {end['p95_ms']:.0f} ms at half of that load; "
                 f"memory {end['rss_mb']:.0f} MB; {end['lost']} lost, {end['doubled']} doubled, {end['wrong']} wrong"
             )
+        if args.only in (None, "soak"):
+            figures["soak"] = soak.soak(folder, args.soak)
+            soak.show(figures["soak"])
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0

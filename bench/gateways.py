@@ -109,7 +109,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _order(port: int, numbers: range) -> None:
+def order(port: int, numbers: range) -> None:
     """Order the panel ALL on every specimen of a stripe."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as emr:
         answers = emr.makefile("rb")
@@ -141,37 +141,37 @@ def end_to_end(folder: Path, *, seconds: float) -> dict[str, Any]:
     per_line = max(4, int(seconds * 8))
     try:
         for line in range(LINES):
-            _order(orders, range(line * 20_000, line * 20_000 + per_line))
+            order(orders, range(line * 20_000, line * 20_000 + per_line))
         started = time.time()
         run = subprocess.run(
             [sys.executable, "-m", "bench.load", "astm", ",".join(map(str, ports)), str(LINES), "600", "0", str(per_line), "0"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         load: dict[str, Any] = json.loads(run.stdout)
-        took = _drain(emr, len(load["acked"]), started)
-        rss = _rss(gateway.pid)
+        took = drain(emr, len(load["acked"]), started)
+        rss = rss_mb(gateway.pid)
         # Half of that load, paced, for the latency from EOT to the EMR's acceptance.
         rate = len(load["acked"]) / took / 2 / LINES
         paced_first = 10_000
         count = max(2, int(rate * seconds))
         for line in range(LINES):
             first = line * 20_000 + paced_first
-            _order(orders, range(first, first + count))
+            order(orders, range(first, first + count))
         run = subprocess.run(
             [sys.executable, "-m", "bench.load", "astm", ",".join(map(str, ports)), str(LINES), "600", str(paced_first),
              str(count), str(rate)],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         paced: dict[str, Any] = json.loads(run.stdout)
-        _drain(emr, len(load["acked"]) + len(paced["acked"]), time.time())
+        drain(emr, len(load["acked"]) + len(paced["acked"]), time.time())
     finally:
         emr.send_signal(signal.SIGTERM)
         emr.wait(60)
         stop(gateway)
-    return {**_ledger(folder / "taken.tsv", load, paced), "per_second": len(load["acked"]) / took, "rss_mb": rss}
+    return {**ledger(folder / "taken.tsv", load, paced), "per_second": len(load["acked"]) / took, "rss_mb": rss}
 
 
-def _drain(emr: subprocess.Popen[str], wanted: int, started: float) -> float:
+def drain(emr: subprocess.Popen[str], wanted: int, started: float) -> float:
     """Wait until the EMR has taken that many messages; seconds since started."""
     assert emr.stdout
     seen, still = -1, time.time()
@@ -187,14 +187,15 @@ def _drain(emr: subprocess.Popen[str], wanted: int, started: float) -> float:
         time.sleep(0.05)
 
 
-def _rss(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
 
 
-def _ledger(file: Path, load: dict[str, Any], paced: dict[str, Any]) -> dict[str, Any]:
+def ledger(file: Path, load: dict[str, Any], paced: dict[str, Any]) -> dict[str, Any]:
     """What was acknowledged to the analyzers against what the EMR took."""
     owed = {
         (specimen_id(n), f"E{code}"): value_of(n, at)

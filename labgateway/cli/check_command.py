@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from labgateway.errors import Complaint, ComplaintsError
 if TYPE_CHECKING:
     from labgateway.config import Config
     from labgateway.instruments.driver import Library
+    from labgateway.toml_lines import KeyPath
 
 
 def add_parser(commands: Parsers) -> None:
@@ -107,6 +108,7 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
             what = f"the file is written for {mapping.instrument}, and used by {', '.join(users[one.mapping])}."
             cure = f'Write instrument = "{users[one.mapping][0]}" when its lines are right for that instrument.'
             found[Complaint(str(one.mapping), mapping.index.get(("instrument",)), "instrument", what, cure)] = None
+    found |= dict.fromkeys(_tests_that_are_none(config, index, _answered(mappings.values())))
     for name, section in config.destinations.items():
         line = line_of(index, ("destination", name))
         for one in file_mistakes(section):
@@ -122,25 +124,47 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
     return list(found)
 
 
+def _tests_that_are_none(config: Config, index: dict[KeyPath, int], known: frozenset[str]) -> Iterator[Complaint]:
+    """Tests that config.toml names and no mapping file makes: a slip there would send what must not be sent."""
+    from labgateway.toml_lines import line_of
+
+    named: list[tuple[KeyPath, tuple[str, ...]]] = [(("gateway", "sensitive"), config.gateway.sensitive)]
+    named += [(("destination", name, "tests"), one.tests) for name, one in config.destinations.items()]
+    for where, tests in named:
+        for test in tests:
+            if known and test not in known:
+                what = f"{test} is no test of the EMR that any mapping file makes."
+                cure = "Write it as in `emr = ...` of the mapping file, letter by letter."
+                yield Complaint(str(config.file), line_of(index, where), ".".join(map(str, where)), what, cure)
+
+
 def notes(config: Config) -> list[str]:
     """What is no mistake but may surprise: listeners that only this machine may call, tests without a ministry's code."""
-    from labgateway.config import FolderDestination, MllpListen, TcpListenLine
+    from labgateway.config import FolderDestination, MllpListen, TcpListenLine, WebDestination
     from labgateway.mapping.table import read
 
     listeners = {f"instrument.{name}": one.line for name, one in config.instruments.items()}
     listeners |= {f"orders.{name}": one for name, one in config.orders.items()}
-    return [
-        f"[{name}] takes calls from this machine only; name who may call: allow = [...]"
-        for name, one in listeners.items()
-        if isinstance(one, TcpListenLine | MllpListen) and not one.allow and not one.host.startswith("127.")
-    ] + [
-        f"[destination.{name}] writes table 4, and {count} tests of {one.mapping.name} have no `moh` for its MA_CHI_SO"
-        for name, section in config.destinations.items()
-        if isinstance(section, FolderDestination) and section.format == "table4"
-        for one in {one.mapping: one for one in config.instruments.values()}.values()
-        if (mapping := read(one.mapping)[0]) is not None
-        and (count := sum(not line.moh for lines in mapping.tests.values() for line in lines))
-    ]
+    return (
+        [
+            f"[{name}] takes calls from this machine only; name who may call: allow = [...]"
+            for name, one in listeners.items()
+            if isinstance(one, TcpListenLine | MllpListen) and not one.allow and not one.host.startswith("127.")
+        ]
+        + [
+            f"[destination.{name}] writes table 4, and {count} tests of {one.mapping.name} have no `moh` for its MA_CHI_SO"
+            for name, section in config.destinations.items()
+            if isinstance(section, FolderDestination) and section.format == "table4"
+            for one in {one.mapping: one for one in config.instruments.values()}.values()
+            if (mapping := read(one.mapping)[0]) is not None
+            and (count := sum(not line.moh for lines in mapping.tests.values() for line in lines))
+        ]
+        + [
+            f"[destination.{name}] sends results unencrypted: write https:// in url where the server can"
+            for name, section in config.destinations.items()
+            if isinstance(section, WebDestination) and section.url.startswith("http:")
+        ]
+    )
 
 
 def _answered(mappings: Iterable[object]) -> frozenset[str]:

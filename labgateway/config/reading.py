@@ -196,7 +196,7 @@ def _config(reading: _Reading, data: Table, raw: bytes) -> s.Config | None:
     if gateway is None or store is None or matching is None:
         return None
     store = replace(store, url=_database(store.url, gateway.data, reading.folders["base"]))
-    version = _version(raw, instruments)
+    version = _version(raw, instruments, destinations)
     file = reading.path.absolute()
     return s.Config(file, version, gateway, store, matching, instruments, orders, destinations, console)
 
@@ -320,11 +320,19 @@ def _database(url: str | None, data: Path, base: Path) -> str:
     return f"{relative[1]}{base / relative[2]}{relative[3]}" if relative else url
 
 
-def _version(raw: bytes, instruments: Mapping[str, s.Instrument]) -> str:
+def _version(
+    raw: bytes, instruments: Mapping[str, s.Instrument], destinations: Mapping[str, d.DestinationSection]
+) -> str:
     digest = hashlib.sha256(raw)
-    for name, instrument in instruments.items():
+    files = [(name, one.mapping) for name, one in instruments.items()]
+    files += [
+        (name, one.template_file)
+        for name, one in destinations.items()
+        if isinstance(one, d.HttpDestination) and one.template_file is not None
+    ]
+    for name, file in files:
         try:
-            text = instrument.mapping.read_bytes()
+            text = file.read_bytes()
         except OSError:
             text = b""
         digest.update(f"\n{name} {len(text)}\n".encode() + text)

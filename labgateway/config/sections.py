@@ -105,8 +105,8 @@ class Console:
 class Config:
     """A whole config.toml that has no mistake.
 
-    file: absolute. version: SHA-256 (hex) over the text of config.toml and of every mapping file it names, so
-    that one version stands for one way of treating a message. Names keep the order of the file.
+    file: absolute. version: SHA-256 (hex) over the text of config.toml and of every mapping and template file
+    it names, so that one version stands for one way of treating a message. Names keep the order of the file.
     """
 
     file: Path

@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 from labgateway.config import FhirDestination, HttpDestination
 from labgateway.delivery import document, fhir, fhir_answers, template
-from labgateway.delivery.http_out import Authorization, basic, bearer
-from labgateway.delivery.http_out import HttpDestination as HttpOut
 from labgateway.delivery.ports import Destination
 from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.errors import Complaint, ComplaintsError
@@ -43,12 +41,20 @@ def renderer(section: FhirDestination | HttpDestination, settings: Settings) -> 
 
 def destination(section: FhirDestination | HttpDestination, contexts: Contexts) -> Destination:
     """Make it. A secret or certificate that cannot be read costs only this destination, when it is used."""
+    from labgateway.delivery.http_out import HttpDestination as HttpOut
+    from labgateway.delivery.http_out import basic, bearer  # aiohttp is loaded only where it is wanted
+
+    authorization = None
+    if section.token_file is not None:
+        authorization = bearer(section.token_file)
+    elif section.user:
+        authorization = basic(section.user, section.password_file)
     make = partial(
         HttpOut,
         section.url,
         connections=section.connections,
         answer_s=section.answer_s,
-        authorization=_authorization(section),
+        authorization=authorization,
         tls=contexts,
         tls_name=section.tls.name if section.tls else None,
     )
@@ -78,12 +84,6 @@ def mistakes(section: FhirDestination | HttpDestination) -> list[Complaint]:
         except SecretError as error:
             found.append(Complaint(str(path), None, "", f"{error}.", "Until then nothing is sent to this destination."))
     return found
-
-
-def _authorization(section: FhirDestination | HttpDestination) -> Authorization | None:
-    if section.token_file is not None:
-        return bearer(section.token_file)
-    return basic(section.user, section.password_file) if section.user else None
 
 
 def _template(section: HttpDestination) -> template.Template:

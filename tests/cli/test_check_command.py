@@ -178,3 +178,26 @@ def test_sample_site(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = check(capsys, "--config", str(Path(__file__).parents[2] / "config.toml"))
     assert code == 0, out
     assert "4 instruments, 1 source of orders, 1 destination: good" in out
+
+
+def test_files_and_tests_that_destinations_name(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sensitive test with a slip in its name, a template that is none, a missing token and certificate: each is said."""
+    text = CONFIG.replace("[gateway]", '[gateway]\nsensitive = ["WBC", "HIVAP"]') + (
+        '[destination.his]\nkind = "http"\nurl = "http://h/x"\ntemplate_file = "his.json"\ntoken_file = "no.token"\n'
+        'tests = ["HBG"]\n[destination.far]\nkind = "mllp"\nhost = "h"\nport = 1\ntls = { ca_file = "no.pem" }\n'
+    )
+    (site / "config.toml").write_text(text, encoding="utf-8")
+    (site / "his.json").write_text('{"a": "{valeu}", "b": ["{code}"]}', encoding="utf-8")
+    code, said = check(capsys)
+    assert code == 1
+    for words in (
+        "config.toml:2: gateway.sensitive: HIVAP is no test of the EMR",
+        "destination.his.tests: HBG is no test of the EMR",
+        "his.json: {valeu} is no field.",
+        "no.token: no.token cannot be read",
+        "destination.far.tls: ",
+        "note: [destination.his] sends results unencrypted",
+    ):
+        assert words in said, said
+    (site / "his.json").write_text('{"b": ["{code}"]}', encoding="utf-8")
+    assert "his.json" not in check(capsys)[1]

@@ -474,3 +474,40 @@ def test_columns(text: str, key: str, what: str) -> None:
     found = complaints("[destination.x]\n" + text)
     said = [one for one in found if one.key == f"destination.x.{key}"]
     assert said and any(what in one.what for one in said), found
+
+
+def test_a_template_is_part_of_the_version(tmp_path: Path) -> None:
+    """Another template makes other messages: another version of the config."""
+    file, template = tmp_path / "config.toml", tmp_path / "his.json"
+    file.write_text(
+        '[destination.his]\nkind = "http"\nurl = "https://h"\ntemplate_file = "his.json"\n', encoding="utf-8"
+    )
+    template.write_text("{}", encoding="utf-8")
+    before = load(file).version
+    template.write_text("[]", encoding="utf-8")
+    assert load(file).version != before
+    assert load(file).version == load(file).version
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "words"),
+    [
+        ('kind = "http"\nurl = "http://h"\ntls = {}', "tls", "no use with http"),
+        ('kind = "http"\nurl = "https://h"\ntoken_file = "t"\nuser = "u"', "user", "beside token_file"),
+        ('kind = "http"\nurl = "https://h"\npassword_file = "p"', "password_file", "needs a user"),
+        ('kind = "http"\nurl = "https://user:secret@h"', "url", "no web address"),
+        ('kind = "fhir"\nurl = "https://h"\ncreate_patient = true', "create_patient", "needs patient_system"),
+        ('kind = "fhir"\nurl = "https://h"\nreferences = "conditional"', "references", "needs patient_system"),
+        ('kind = "fhir"\nurl = "https://h"\nsystem = "our ids"', "system", "no system of identifiers"),
+        ('kind = "mllp"\nhost = "h"\nport = 1\ntls = { key_file = "k" }', "tls", "key without its certificate"),
+        ('kind = "mllp"\nhost = "h"\nport = 1\ntls = { ca_file = "a", pinned_file = "b" }', "tls", "both"),
+        ('kind = "mllp"\nhost = "h"\nport = 1\nversion = "2.6"', "version", ""),
+        ('kind = "mllp"\nhost = "h"\nport = 1\nper_second = 0.0', "per_second", ""),
+        ('kind = "mllp"\nhost = "h"\nport = 1\nsensitive = "only"', "sensitive", "no test is declared"),
+    ],
+)
+def test_keys_of_destinations_that_do_not_fit(keys: str, key: str, words: str) -> None:
+    """Each is said with its key."""
+    found = only(f"[destination.x]\n{keys}")
+    assert found.key == f"destination.x.{key}"
+    assert words in found.what

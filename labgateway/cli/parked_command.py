@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import getpass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labgateway.cli.common import Parsers, add_config, add_json, config_of, dump_line, guarded, local, open_store
+
+if TYPE_CHECKING:
+    from labgateway.config import Config
 
 _ACTIONS = {
     "release": "send a held observation as it stands; of one that is out and in doubt: it stands",
@@ -26,6 +29,7 @@ ids: m17 is message 17, d5 is delivery 5, twenty characters are an observation.
   labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --version 1 --by "Nguyễn Thị Hoa" --because "checked with the ward"
   labgateway parked relink 01K9ZX4V7Q2M8N3B5C6D --version 1 --to 24110700124 --identity-checked --by "..." --because "..."
   labgateway parked retry d5 --by "..." --because "EMR has the patient now"
+  labgateway parked retry --destination emr --by "..." --because "its address was wrong, corrected"
 
 A decision is written down with name and reason. About an observation it names the version you saw (the list shows it as
 v1), and it is refused when the observation has changed since. Where it is in doubt whose the result is, and always when it
@@ -53,6 +57,7 @@ def add_parser(commands: Parsers) -> None:
     )
     parser.add_argument("--to", metavar="SPECIMEN", help="relink: the specimen it belongs to, exactly as on the tube")
     parser.add_argument("--identity-checked", action="store_true", help="you have proved whose the result is")
+    parser.add_argument("--destination", metavar="NAME", help="retry: everything that this destination refused")
     add_config(parser)
     add_json(parser)
 
@@ -67,10 +72,13 @@ def _act(args: argparse.Namespace) -> int:
     from labgateway.service import control
 
     config = config_of(args)
-    if not args.id:
+    if args.destination and (args.id or args.action != "retry"):
+        raise LabgatewayError("--destination stands for everything that it refused, and only with retry.")
+    ids = _refused_by(args.destination, config) if args.destination else args.id
+    if not ids:
         raise LabgatewayError(f"Say what to {args.action}: labgateway parked shows the ids.")
     failed = 0
-    for one in args.id:
+    for one in ids:
         request: dict[str, Any] = {
             "action": args.action, "id": one, "who": args.by or (getpass.getuser() if args.action == "replay" else ""),
             "because": args.because, "version": args.version, "order": args.order, "to": args.to,
@@ -84,6 +92,21 @@ def _act(args: argparse.Namespace) -> int:
         else:
             dump_line({"id": one, "did": answer["did"]}) if args.json else print(answer["did"])
     return 1 if failed else 0
+
+
+def _refused_by(destination: str, config: Config) -> list[str]:
+    """Ids of what it refused, oldest first, so that each specimen goes on in order."""
+    from labgateway.errors import LabgatewayError
+    from labgateway.store import deliveries
+
+    store = open_store(config)
+    try:
+        found = store.read_now(lambda c: deliveries.refused_by(c, destination))
+    finally:
+        store.close_now()
+    if not found:
+        raise LabgatewayError(f"Nothing is parked that {destination} refused.")
+    return [f"d{number}" for number in found]
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from labgateway.errors import LabgatewayError, Reason
-    from labgateway.gateway.resending import day_of
+    from labgateway.gateway.resending import counted, day_of
     from labgateway.store import deliveries
 
     config = config_of(args)
@@ -68,7 +68,8 @@ def _report(args: argparse.Namespace) -> int:
             f"{one.at.astimezone(zone):%H:%M:%S}  {one.specimen:16} {one.code:10} {one.value or '-':>10} {one.unit:10} "
             f"{one.letter}  {one.instrument}"
         )
-    print(f"\n{args.destination}, {day}: {len(would)} results in {messages} messages would have been sent.")
+    many = f"{counted(len(would), 'result', 'results')} in {counted(messages, 'message', 'messages')}"
+    print(f"\n{args.destination}, {day}: {many} would have been sent.")
     for name, count in sorted(by_instrument.items()):
         print(f"  {count:6}  {name}")
     if back:

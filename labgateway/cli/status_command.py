@@ -91,7 +91,7 @@ def _show(found: dict[str, Any]) -> None:
             owed = found["deliveries"].get(name, {})
             ways.add_row(
                 name, way["state"], way["since"], str(owed.get("settled", 0)), str(owed.get("waiting", 0)),
-                str(owed.get("parked", 0)), way["why"],
+                str(owed.get("parked", 0)), way["why"] or _kept(owed),
             )  # fmt: skip
         screen.print(ways)
         for name, way in found["destinations"].items():
@@ -106,3 +106,8 @@ def _show(found: dict[str, Any]) -> None:
         screen.print(f"[bold]{title}[/]: {words}")
     if waits := found.get("waits_for_a_person"):
         screen.print(f"[bold yellow]{waits} wait for a person[/]: labgateway parked")
+
+
+def _kept(owed: dict[str, int]) -> str:
+    """What a shadow has kept."""
+    return f"{owed['shadow']} kept, not sent: labgateway shadow" if "shadow" in owed else ""

@@ -46,12 +46,14 @@ async def send_again(
         )
         count, left = count + done.count, left + done.left
         wake(destination)
-    words = f"{count} deliveries go to {destination} again, with the bytes and ids they had."
+    words = f"{counted(count, 'delivery', 'deliveries')} to {destination} again, with the same bytes and ids."
     asked = len(firsts) if request.get("day") else 1
     if count > asked:
         words += " Those that were sent later on the same specimens are among them, so that corrections come last."
     if left:
-        words += f" {left} specimens have something on its way (waiting or parked) and were left alone: ask again then."
+        words += (
+            f" Left alone, because something of them is waiting or parked: {counted(left, 'specimen', 'specimens')}."
+        )
     return words
 
 
@@ -89,3 +91,8 @@ def day_of(text: str, config: Config) -> tuple[datetime, datetime]:
         raise LabgatewayError(f"{text[:40]!r} is no day: write it as 2026-11-20.") from None
     zone = ZoneInfo(config.gateway.timezone)
     return datetime.combine(day, time(), zone), datetime.combine(day + timedelta(days=1), time(), zone)
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """``1 delivery``, ``2 deliveries``."""
+    return f"{number} {one if number == 1 else more}"

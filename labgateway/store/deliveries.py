@@ -65,6 +65,12 @@ def listed(
     ]  # fmt: skip
 
 
+def refused_by(connection: Connection, destination: str) -> list[int]:
+    """Numbers of what a destination refused and nobody has decided yet, oldest first."""
+    query = text("SELECT id FROM delivery WHERE state = 'parked' AND destination = :destination ORDER BY id")
+    return [int(row.id) for row in connection.execute(query, {"destination": destination})]
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One result that would have been sent. at: when it was released."""

@@ -136,7 +136,7 @@ async def test_a_day_goes_again_as_it_was(tmp_path: Path) -> None:
             signed = ("--by", "Hoa", "--because", "lost in the upgrade")
             done = gateway.run("resend", "--destination", "emr", "--day", zone_day, *signed)
             assert done.returncode == 0, done.stdout + done.stderr
-            assert "5 deliveries go to emr again" in done.stdout
+            assert "5 deliveries to emr again" in done.stdout
             await asyncio.to_thread(wait_until, lambda: len(emr.received) >= len(before) + 6, what="five again")
             again = [(r.control_id, r.raw) for r in emr.received if r.taken][len(before) :]
             assert sorted(again) == sorted(before)
@@ -145,8 +145,15 @@ async def test_a_day_goes_again_as_it_was(tmp_path: Path) -> None:
                 gateway.run("deliveries", "--json", "--specimen", "S5001", "--destination", "emr").stdout
             )["id"]
             one = gateway.run("resend", f"d{number}", *signed)
-            assert "1 deliveries go to emr again" in one.stdout
+            assert "1 delivery to emr again" in one.stdout
             await asyncio.to_thread(wait_until, lambda: len(emr.received) >= len(before) + 7, what="one more")
+            emr.fault = lambda _: None
+            wrong = gateway.run("parked", "skip", "--destination", "emr", *signed)
+            assert wrong.returncode == 1 and "only with retry" in wrong.stderr
+            assert gateway.run("parked", "retry", "--destination", "emr", *signed).returncode == 0
+            await asyncio.to_thread(
+                wait_until, lambda: gateway.status()["deliveries"]["emr"] == {"settled": 6}, what="all settled"
+            )
             shadow = gateway.run("resend", "--destination", "twin", "--day", zone_day, *signed)
             assert "Nothing that twin has taken" in shadow.stdout
             body = gateway.run("deliveries", f"d{number}", "--body").stdout

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Connection, create_engine, event
 
 from labgateway.store import migrate, outbox, resend, sqlite
+from labgateway.store.engine import Store
+from tests.postgresql import schema
 from tests.store.kit import NOW
 
 
-def connection() -> Connection:
-    """A database in memory; the queries are the same."""
-    engine = create_engine("sqlite://", module=sqlite.module())
-    event.listen(engine, "connect", lambda c, _: setattr(c, "isolation_level", None))
-    migrate.upgrade(engine, lambda _: None)
-    return engine.connect()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def c(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A new database: in memory, and on PostgreSQL where a server answers on this machine."""
+    if request.param == "sqlite":
+        engine = create_engine("sqlite://", module=sqlite.module())
+        event.listen(engine, "connect", lambda c, _: setattr(c, "isolation_level", None))
+        migrate.upgrade(engine, lambda _: None)
+        with engine.connect() as connection:
+            yield connection
+        return
+    with schema() as url:
+        Store.open(url).close_now()
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
 
 
 def add(c: Connection, lane: str, name: str, *, days: int = 0, settled: bool = True, destination: str = "emr") -> int:
@@ -45,9 +59,8 @@ def again(c: Connection, firsts: dict[str, int], newest: int | None = None) -> r
     return resend.reopen(c, "emr", lanes, resend.newest(c) if newest is None else newest)
 
 
-def test_one_goes_again_with_all_that_came_behind_it() -> None:
+def test_one_goes_again_with_all_that_came_behind_it(c: Connection) -> None:
     """The old value must not be the last that the destination hears."""
-    c = connection()
     first, _, _ = add(c, "A", "A1"), add(c, "B", "B1"), add(c, "A", "A2")
     found = resend.of_one(c, first)
     assert found == ("emr", {"A": first})
@@ -56,9 +69,8 @@ def test_one_goes_again_with_all_that_came_behind_it() -> None:
     assert waiting(c) == []
 
 
-def test_a_day_and_what_was_corrected_after_it() -> None:
+def test_a_day_and_what_was_corrected_after_it(c: Connection) -> None:
     """Messages of that day; a correction of the next day goes too; other days, destinations and parked ones do not."""
-    c = connection()
     add(c, "A", "A0", days=-1)
     add(c, "A", "A1")
     add(c, "A", "A2", days=1)
@@ -72,9 +84,8 @@ def test_a_day_and_what_was_corrected_after_it() -> None:
     assert waiting(c) == ["A1", "A2"]
 
 
-def test_what_was_settled_between_looking_and_reopening_goes_too() -> None:
+def test_what_was_settled_between_looking_and_reopening_goes_too(c: Connection) -> None:
     """A correction that was sent meanwhile is still the last one."""
-    c = connection()
     first = add(c, "A", "A1")
     newest = resend.newest(c)
     lanes = resend.with_later(c, "emr", {"A": first})
@@ -83,9 +94,8 @@ def test_what_was_settled_between_looking_and_reopening_goes_too() -> None:
     assert waiting(c) == ["A1", "A2"]
 
 
-def test_what_is_not_settled_cannot_go_again() -> None:
+def test_what_is_not_settled_cannot_go_again(c: Connection) -> None:
     """Waiting and parked ones have their own way; a skipped one may."""
-    c = connection()
     number = add(c, "A", "A1", settled=False)
     assert resend.of_one(c, number) is None
     outbox.park(c, number, "AE")

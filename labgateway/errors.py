@@ -171,6 +171,10 @@ class Reason(Enum):
         "Another instrument has already reported this test of this specimen.",
         "Release the one that is right; the other one is kept.",
     )
+    OTHER_TUBE = (
+        "Another tube of the same order has already answered this test.",
+        "Release the one that is right: take back or reject the other one first.",
+    )
     STATUS_REGRESSION = (
         "The result claims an earlier status than the one that was already reported.",
         "Look at both; release only if the instrument is right.",

@@ -168,6 +168,8 @@ class Order:
     id: int = 0
     patient_changed_at: datetime | None = None
     """When the EMR gave this order to another patient (change, merge, move): our clock, UTC; None: never."""
+    ordered_on: str = ""
+    """The specimen it was ordered on, where ``specimen`` is a tube that the EMR says was taken from it; empty: the same."""
 
 
 class Action(StrEnum):

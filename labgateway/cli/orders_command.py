@@ -98,10 +98,11 @@ def _list(args: argparse.Namespace) -> int:
             dump_line(shown(order))
             continue
         when = "not said" if order.collected_at is None else local(order.collected_at, config)
+        on = f"  on {order.ordered_on}" if order.ordered_on else ""
         received = "" if order.received_at is None else local(order.received_at, config)
         print(
             f"{order.id}  {order.code}  {order.state.value}  placer {order.placer}  patient {order.patient.id or '-'}  "
-            f"from {order.source}  collected {when}  received {received}  priority {order.priority.value}"
+            f"from {order.source}{on}  collected {when}  received {received}  priority {order.priority.value}"
         )
     if not found and not args.json:
         print("No order of this specimen id is known. It must be written exactly as on the tube.")
@@ -111,7 +112,8 @@ def _list(args: argparse.Namespace) -> int:
 def shown(order: Any) -> dict[str, Any]:
     """One order as plain values."""
     return {
-        "order": order.id, "source": order.source, "specimen": order.specimen, "placer": order.placer, "code": order.code,
+        "order": order.id, "source": order.source, "specimen": order.specimen,
+        "ordered_on": order.ordered_on or order.specimen, "placer": order.placer, "code": order.code,
         "state": order.state.value, "patient": order.patient.id, "priority": order.priority.value,
         "specimen_type": order.specimen_type, "ward": order.ward, "collected_at": order.collected_at,
         "received_at": order.received_at, "patient_changed_at": order.patient_changed_at,

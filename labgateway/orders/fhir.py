@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, cast
 from labgateway.model import Action, Order, Patient, Priority
 from labgateway.orders import fhir_fields as f
 from labgateway.orders.fhir_fields import Found, Issue, Json, Pool
-from labgateway.orders.words import OrderAction
+from labgateway.orders.words import OrderAction, TakenFrom
 from labgateway.protocols.hl7 import components, escape
 
 SPECIMEN_PLACES: Final = ("identifier", "accessionIdentifier", "container.identifier")
@@ -62,6 +62,7 @@ class Entry:
     kind: str
     actions: tuple[OrderAction, ...] = ()
     issues: list[Issue] = field(default_factory=list[Issue])
+    tubes: tuple[TakenFrom, ...] = ()
 
     @property
     def is_refused(self) -> bool:
@@ -94,6 +95,14 @@ class FhirRequest:
         if self.refused:
             return ()
         return tuple(action for entry in self.entries if not entry.is_refused for action in entry.actions)
+
+    @property
+    def tubes(self) -> tuple[TakenFrom, ...]:
+        """Which tubes were taken from which, by Specimen.parent; nothing when the request is refused."""
+        if self.refused:
+            return ()
+        found = [tube for entry in self.entries if not entry.is_refused for tube in entry.tubes]
+        return tuple(dict.fromkeys(found))
 
 
 def read_fhir(data: bytes, rules: FhirRules) -> FhirRequest:
@@ -142,7 +151,9 @@ def _read_bundle(bundle: Json, kind: Literal["transaction", "batch", "collection
         elif said == "ServiceRequest":
             request.entries.append(_read(one.resource, one.where, number, pool, rules))
         else:
-            request.entries.append(Entry(one.where, said))
+            reading = _Reading({}, one.where, pool, rules)
+            tubes = tuple(_taken_from(one, one.resource, reading)) if said == "Specimen" else ()
+            request.entries.append(Entry(one.where, said, (), reading.issues, tubes))
     if not any(entry.kind == "ServiceRequest" for entry in request.entries):
         request.issues.append(Issue("required", "Bundle.entry", "No ServiceRequest: nothing is ordered."))
     return request
@@ -205,6 +216,9 @@ def _read(resource: Json, where: str, number: int, pool: Pool, rules: FhirRules)
             entry.actions = (OrderAction(action, order, number),)
         return entry
     orders = list(_specimens(_test(order, reading), reading))
+    inside = [Found(one, f"{where}.contained[{n}]") for n, one in enumerate(f.objects(resource, "contained"))]
+    tubes = [one for found in inside for one in _taken_from(found, resource, reading)]
+    entry.tubes = tuple(tubes)
     if not entry.is_refused:
         entry.actions = tuple(OrderAction(action, one, number) for one in orders)
     return entry
@@ -324,22 +338,28 @@ def _specimens(order: Order, reading: _Reading) -> Iterator[Order]:
             yield named
 
 
+def _taken_from(found: Found, holder: Json, reading: _Reading) -> Iterator[TakenFrom]:
+    """What Specimen.parent says: the tube of this Specimen was taken from those. holder: where ``#id`` is looked for."""
+    if f.text(found.resource, "resourceType") != "Specimen":
+        return
+    for number, reference in enumerate(f.objects(found.resource, "parent")):
+        place = f"{found.where}.parent[{number}]"
+        parent = reading.pool.resolve(reference, holder, reading.where)
+        named = f.text(f.child(reference, "identifier"), "value")
+        if parent is not None and f.text(parent.resource, "resourceType") == "Specimen":
+            named = _number(parent, reading) or ""
+        elif not named:
+            reading.wrong_at("required", place, "Names no Specimen of this request, nor a specimen identifier.")
+        tube = _number(found, reading)
+        if tube and named and tube != named:
+            yield TakenFrom(tube, named)
+
+
 def _specimen(order: Order, found: Found, reading: _Reading) -> Order | None:
     """The order on this Specimen, None when it does not say its id or its time is impossible."""
     rules, specimen = reading.rules, found.resource
-    for path in rules.specimen_id:
-        identifiers = _at(specimen, path)
-        if any(f.text(one, "value") for one in identifiers):
-            number = f.pick(identifiers, system=rules.specimen_system, kind="PLAC")
-            if number is None:
-                text = "Several could be the id on the tube: type one PLAC, or set specimen_system."
-                reading.wrong_at("required", f"{found.where}.{path}", text)
-                return None
-            break
-    else:
-        reading.wrong_at(
-            "required", f"{found.where}.{rules.specimen_id[0]}", f"No specimen id in {' or '.join(rules.specimen_id)}."
-        )
+    number = _number(found, reading)
+    if number is None:
         return None
     kinds = f.codings(f.child(specimen, "type"))
     order = replace(order, specimen=number, specimen_type=f.coded(kinds[0]) if kinds else "")
@@ -356,6 +376,22 @@ def _specimen(order: Order, found: Found, reading: _Reading) -> Order | None:
             return None
         return replace(order, collected_text=when[0], collected_at=when[1])
     return order
+
+
+def _number(found: Found, reading: _Reading) -> str | None:
+    """The id on the tube of a Specimen; None, and an issue, when it does not say one."""
+    rules = reading.rules
+    for path in rules.specimen_id:
+        identifiers = _at(found.resource, path)
+        if any(f.text(one, "value") for one in identifiers):
+            number = f.pick(identifiers, system=rules.specimen_system, kind="PLAC")
+            if number is None:
+                text = "Several could be the id on the tube: type one PLAC, or set specimen_system."
+                reading.wrong_at("required", f"{found.where}.{path}", text)
+            return number
+    where = f"{found.where}.{rules.specimen_id[0]}"
+    reading.wrong_at("required", where, f"No specimen id in {' or '.join(rules.specimen_id)}.")
+    return None
 
 
 def _at(specimen: Json, path: str) -> list[Json]:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from labgateway.model import Action, Order, Patient, Priority
 from labgateway.orders import fields, patients
 from labgateway.orders.groups import Group, Groups, Specimen, split
-from labgateway.orders.words import OrderAction, OrderMessage, OrderRules, Refusal
+from labgateway.orders.words import OrderAction, OrderMessage, OrderRules, Refusal, TakenFrom
 from labgateway.protocols.hl7 import AckCode, ErrorCode, Fault, Message
 from labgateway.protocols.rows import Row
 
@@ -52,7 +52,7 @@ def read_orders(message: Message, rules: OrderRules) -> OrderMessage | Refusal:
     actions = [action for number, group in enumerate(parts.groups) for action in _read_group(number, group, reading)]
     if not parts.groups:
         reading.faults.append(Fault(ErrorCode.SEGMENT_SEQUENCE, "No ORC: nothing is ordered.", "ORC"))
-    return _refused(reading.faults) if reading.faults else OrderMessage(tuple(actions))
+    return _refused(reading.faults) if reading.faults else OrderMessage(tuple(actions), tubes=_tubes(parts, rules))
 
 
 def event(message: Message) -> tuple[str, str]:
@@ -144,6 +144,27 @@ def _specimen_ids(specimen: Specimen, group: Group, reading: _Reading) -> list[s
         if ids := [text for row in rows if (text := fields.text(row, number, component, subcomponent))]:
             return ids
     return []
+
+
+def _tubes(parts: Groups, rules: OrderRules) -> tuple[TakenFrom, ...]:
+    """What was taken from what: SPM-2 from SPM-3, where SPM-2 is the id on the tube; a container (SAC-3) from SAC-4."""
+    found: dict[TakenFrom, None] = {}
+    place = next((p for path in rules.specimen_id if (p := fields.place(path))[:2] == ("SPM", 2)), None)
+    for group in parts.groups:
+        for specimen in group.specimens:
+            pairs = [(fields.text(sac, 3, 1), fields.text(sac, 4, 1)) for sac in specimen.sacs]
+            if place is not None and specimen.spm is not None:
+                _, number, component, subcomponent = place
+                pairs.append(
+                    (
+                        fields.text(specimen.spm, number, component, subcomponent),
+                        fields.text(specimen.spm, 3, component, subcomponent),
+                    )
+                )
+            found.update(
+                {TakenFrom(tube, parent): None for tube, parent in pairs if tube and parent and tube != parent}
+            )
+    return tuple(found)
 
 
 def _no_specimen(specimen: Specimen, group: Group, reading: _Reading) -> Fault:

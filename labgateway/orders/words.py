@@ -51,6 +51,14 @@ class PatientMerge:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenFrom:
+    """A tube that was taken from another one (aliquot): its id, and the id of the specimen it came from."""
+
+    specimen: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderMessage:
     """All that one message asks for, in its order.
 
@@ -60,6 +68,7 @@ class OrderMessage:
     orders: tuple[OrderAction, ...] = ()
     merges: tuple[PatientMerge, ...] = ()
     whole: bool = False
+    tubes: tuple[TakenFrom, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,23 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
     return ""
 
 
+def one_tube_speaks(connection: Connection, one: Stored, order: Order | None) -> None:
+    """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it."""
+    if order is None or one.specimen is None:
+        return
+    for tube in orders.siblings(connection, one.specimen):
+        told = [
+            other
+            for other in results.of_specimen(connection, tube)
+            if (other.order_id, other.code, other.state) == (order.id, one.code, ObservationState.RELEASED)
+        ]
+        if told and told[-1].letter not in versions.RETRACTED:
+            raise LabgatewayError(
+                f"Observation {told[-1].id} of another tube has answered this test of order {order.id}. Take it back first "
+                "(labgateway parked reject), or reject this one."
+            )
+
+
 def place_for(order: Order | None, one: Stored) -> versions.Place:
     """Where versions of the result follow each other when it answers this order."""
     said = one.result.patient or "" if order is None else order.patient.id or order.patient.pid3 or order.patient.pid5
@@ -143,8 +160,8 @@ def retraction(connection: Connection, one: Stored, rules: Rules, now: datetime,
         raise LabgatewayError(f"A later version has gone out behind observation {one.id}: decide about {later[-1]}.")
     if not isinstance(version, versions.Correction):
         raise LabgatewayError(f"Observation {one.id} is not out, or was taken back before.")
-    order = orders.get(connection, one.order_id) if one.order_id is not None else None
-    beside = orders.get(connection, one.beside_id) if one.beside_id is not None else None
+    order = orders.seen_from(connection, one.order_id, one.specimen) if one.order_id is not None else None
+    beside = orders.seen_from(connection, one.beside_id, one.specimen) if one.beside_id is not None else None
     decided = replace(
         as_decided(one),
         id=new_id(),

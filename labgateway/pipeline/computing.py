@@ -264,7 +264,7 @@ class _Work:
 
     def order(self, number: int | None) -> Order | None:
         """An order by its number."""
-        return None if number is None else orders.get(self.connection, number)
+        return None if number is None else orders.seen_from(self.connection, number, self.specimen)
 
     def opened(self, mine: Sequence[Stored]) -> Stored | None:
         """The row of this line that has not left and that no person has decided about."""

@@ -17,7 +17,18 @@ from sqlalchemy import Connection, bindparam, text
 from labgateway.errors import LabgatewayError, Reason
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Order, OrderState
-from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, checked, place_for, seen, take_back, write
+from labgateway.pipeline.acts import (
+    NOT_YET,
+    Deed,
+    added_for,
+    as_decided,
+    checked,
+    one_tube_speaks,
+    place_for,
+    seen,
+    take_back,
+    write,
+)
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.out import panels_of
 from labgateway.pipeline.outcome import Outcome, Placed
@@ -134,6 +145,7 @@ def _release(
         raise LabgatewayError(f"{one.problem.reason.what} {one.problem.reason.cure}")
     order = _order_for(connection, one, request, rules)
     is_checked = checked(connection, one, order, request, rules)
+    one_tube_speaks(connection, one, order)
     place = place_for(order, one)
     fresh = replace(prior_of(one).fresh, place=place)
     priors = [prior_of(p) for p in results.of_specimen(connection, one.specimen or "") if p.id != number]

@@ -86,7 +86,9 @@ def take_fhir(
     request = read_fhir(data, reading)
 
     def job(connection: Connection) -> Taken:
-        carried = carry_out(connection, OrderMessage(request.actions, whole=True), reading.source, rules, now)
+        carried = carry_out(
+            connection, OrderMessage(request.actions, whole=True, tubes=request.tubes), reading.source, rules, now
+        )
         status, words = answer_fhir(request, carried.numbers)
         code = hl7.AckCode.ERROR if request.refused else hl7.AckCode.ACCEPT
         number = orders.keep_message(
@@ -134,6 +136,9 @@ def _apply(connection: Connection, read: OrderMessage, source: str, now: datetim
                 numbers[at] = next(iter(cancelled), None)
                 specimens.update(dict.fromkeys(cancelled.values()))
                 count += len(cancelled)
+    for tube in read.tubes:
+        orders.relate(connection, source=source, specimen=tube.specimen, parent=tube.parent, now=now)
+        specimens[tube.specimen] = None
     for placer in dict.fromkeys(one.order.placer for one in read.orders if one.action is Action.CHANGE):
         left = orders.move(connection, source=source, placer=placer, to=stands[placer], whole=read.whole, now=now)
         specimens.update(dict.fromkeys(left))
@@ -141,4 +146,5 @@ def _apply(connection: Connection, read: OrderMessage, source: str, now: datetim
         touched = orders.merge(connection, source=source, merged=merge.merged, survivor=merge.survivor, now=now)
         specimens.update(dict.fromkeys(touched))
         count += len(touched)
-    return Carried(list(specimens), count, numbers, Outcome())
+    taken = [tube for specimen in specimens for tube in orders.taken_from(connection, specimen)]
+    return Carried(list(dict.fromkeys((*specimens, *taken))), count, numbers, Outcome())

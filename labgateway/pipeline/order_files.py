@@ -153,7 +153,7 @@ def _hl7(data: bytes, place: str, reading: OrderRules) -> _Part:
 
 def _fhir(data: bytes, reading: FhirRules) -> _Part:
     request = read_fhir(data, reading)
-    part = _Part(OrderMessage(request.actions, whole=True))
+    part = _Part(OrderMessage(request.actions, whole=True, tubes=request.tubes))
     issues = [*request.issues, *(issue for entry in request.entries for issue in entry.issues)]
     for issue in issues:
         is_wrong = issue.severity == "error"

@@ -8,6 +8,7 @@ time passes ── expire ──> what waited too long for its order is held
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -215,6 +216,7 @@ class _Judge:
         self._now = now
         self._orders: dict[str, list[Order]] = {}
         self._priors: dict[str, dict[str, list[versions.Prior]]] = {}
+        self._others: dict[str, list[str]] = {}
         self._released: list[Earlier] = []
         self._compares = False
 
@@ -229,15 +231,8 @@ class _Judge:
     ) -> Verdict:
         """Decide one result. leave: an observation that is being decided again and is not its own prior."""
         specimen = result.specimen or ""
-        if specimen and specimen not in self._orders:
-            self._orders[specimen] = orders.for_specimen(self._connection, specimen)
-            policy = self._rules.policy
-            since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
-            known: dict[str, list[versions.Prior]] = {}
-            for one in results.of_specimen(self._connection, specimen, since):
-                if is_prior(one) and one.id != leave:
-                    known.setdefault(one.code, []).append(prior_of(one))
-            self._priors[specimen] = known
+        if specimen:
+            self._load(specimen, received_at, leave)
         priors = self._priors.get(specimen, {})
         if leave:
             for of_test in priors.values():
@@ -245,7 +240,7 @@ class _Judge:
         mapping = instrument.mapping
         compares = not isinstance(mapping, Problem) and mapping.compares
         self._compares = self._compares or compares
-        return decide(
+        verdict = decide(
             Case(
                 result=result,
                 instrument=instrument_name,
@@ -261,6 +256,46 @@ class _Judge:
                 flag_words=instrument.flag_words,
             )
         )
+        if verdict.state is ObservationState.RELEASED and verdict.order is not None and self._tubes(specimen):
+            return self._unless_told_by_another_tube(verdict, verdict.order, specimen, received_at)
+        return verdict
+
+    def _load(self, specimen: str, received_at: datetime, leave: str | None) -> None:
+        """Orders and earlier observations of a specimen id, once."""
+        if specimen in self._orders:
+            return
+        self._orders[specimen] = orders.for_specimen(self._connection, specimen)
+        policy = self._rules.policy
+        since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
+        known: dict[str, list[versions.Prior]] = {}
+        for one in results.of_specimen(self._connection, specimen, since):
+            if is_prior(one) and one.id != leave:
+                known.setdefault(one.code, []).append(prior_of(one))
+        self._priors[specimen] = known
+
+    def _tubes(self, specimen: str) -> list[str]:
+        """The other tubes that answer the same orders, as the EMR says which was taken from which."""
+        if specimen not in self._others:
+            self._others[specimen] = orders.siblings(self._connection, specimen)
+        return self._others[specimen]
+
+    def _unless_told_by_another_tube(
+        self, verdict: Verdict, order: Order, specimen: str, received_at: datetime
+    ) -> Verdict:
+        """Versions follow each other on one tube; between two tubes of one order a person decides."""
+        code = verdict.target.emr if verdict.target else ""
+        for tube in self._tubes(specimen):
+            self._load(tube, received_at, None)
+            told = [
+                prior
+                for prior in self._priors[tube].get(code, ())
+                if prior.fresh.place is not None
+                and prior.fresh.place.order == order.id
+                and prior.state is not ObservationState.REJECTED
+            ]
+            if told and told[-1].letter not in versions.RETRACTED:
+                return replace(verdict, state=ObservationState.HELD, problem=Problem(Reason.OTHER_TUBE), replaces=None)
+        return verdict
 
     def _neighbours(
         self, specimen: str, received_at: datetime, number: str, code: str, beside: Order, order: Order | None
@@ -329,9 +364,10 @@ def judge_again(connection: Connection, specimens: Iterable[str], rules: Rules, 
     In the order of receipt, so that versions follow each other as they were measured.
     """
     outcome = Outcome()
-    for specimen in specimens:
-        again = [one for one in results.of_specimen(connection, specimen) if _is_cured_by_orders(one)]
-        _again(connection, again, [specimen], rules, now, outcome)
+    known = list(specimens)
+    again = [one for specimen in known for one in results.of_specimen(connection, specimen) if _is_cured_by_orders(one)]
+    again.sort(key=lambda one: (one.received_at, one.transmission_id))
+    _again(connection, again, known, rules, now, outcome)
     return outcome
 
 

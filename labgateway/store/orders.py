@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +12,12 @@ from sqlalchemy import Connection, and_, insert, select, update
 
 from labgateway.model import Order, OrderState, Patient, Priority
 from labgateway.store.rows import Statement
-from labgateway.store.tables import from_us, lab_order, order_message
+from labgateway.store.tables import aliquot, from_us, lab_order, order_message
 
 _PLAIN = [
-    field.name for field in fields(Order) if field.name not in ("patient", "id", "state", "priority", "received_at")
+    field.name
+    for field in fields(Order)
+    if field.name not in ("patient", "id", "state", "priority", "received_at", "ordered_on")
 ]
 _PATIENT = ("patient_id", "pid3", "pid5", "birth_date", "sex")
 _MOMENTS = ("collected_at", "patient_changed_at", "received_at")
@@ -91,12 +93,13 @@ def move(
     Returns the specimens that it left. What is measured on them is held, since the order was withdrawn there.
     """
     row = lab_order.c
-    where = and_(row.source == source, row.placer == placer, row.state == OrderState.OPEN.value)
+    # Not by state: the planner would look at every open order.
+    where = and_(row.source == source, row.placer == placer)
     codes = {code for code, _ in to}
     left = [
         one
-        for one in connection.execute(select(row.id, row.code, row.specimen).where(where))
-        if (one.code, one.specimen) not in to and (whole or one.code in codes)
+        for one in connection.execute(select(row.id, row.code, row.specimen, row.state).where(where))
+        if one.state == OrderState.OPEN.value and (one.code, one.specimen) not in to and (whole or one.code in codes)
     ]
     if left:
         values = {"state": OrderState.CANCELLED.value, "changed_at": now}
@@ -124,9 +127,62 @@ _BY_ID = Statement(f"{_SELECT} id = :id")
 _SAME = Statement(f"{_SELECT} source = :source AND placer = :placer AND code = :code AND specimen = :specimen")
 
 
+_PARENTS = Statement("SELECT parent FROM aliquot WHERE specimen = :specimen ORDER BY id")
+_CHILDREN = Statement("SELECT specimen FROM aliquot WHERE parent = :specimen ORDER BY id")
+_MOST_STEPS = 4
+"""A tube from a tube from a tube; a circle ends as well."""
+
+
 def for_specimen(connection: Connection, specimen: str) -> list[Order]:
-    """Every order of exactly this specimen id, cancelled ones too, first come first."""
-    return [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=specimen)]
+    """Every order that a result with exactly this specimen id may answer, cancelled ones too, first come first.
+
+    Those on the id itself, and those on the specimens that the EMR says the tube was taken from; the latter say where
+    they were ordered.
+    """
+    found = [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=specimen)]
+    for parent in _family(connection, specimen, _PARENTS):
+        theirs = [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=parent)]
+        found += [replace(order, specimen=specimen, ordered_on=parent) for order in theirs]
+    return sorted(found, key=lambda order: order.id)
+
+
+def relate(connection: Connection, *, source: str, specimen: str, parent: str, now: datetime) -> None:
+    """The EMR says that a tube was taken from another one. Harmless when repeated."""
+    if specimen == parent or (parent,) in [tuple(row) for row in _PARENTS.rows(connection, specimen=specimen)]:
+        return
+    connection.execute(
+        insert(aliquot), {"source": source, "specimen": specimen, "parent": parent, "told_at": now}
+    )  # fmt: skip
+
+
+def taken_from(connection: Connection, specimen: str) -> list[str]:
+    """The tubes that were taken from a specimen, at any remove."""
+    return _family(connection, specimen, _CHILDREN)
+
+
+def siblings(connection: Connection, specimen: str) -> list[str]:
+    """The other tubes of which a result may answer the same orders: what it was taken from, and what else was."""
+    above = _family(connection, specimen, _PARENTS)
+    below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
+    return [one for one in dict.fromkeys((*above, *below)) if one != specimen]
+
+
+def _family(connection: Connection, specimen: str, step: Statement) -> list[str]:
+    found: dict[str, None] = {}
+    edge = [specimen]
+    for _ in range(_MOST_STEPS):
+        edge = [str(row[0]) for one in edge for row in step.rows(connection, specimen=one)]
+        edge = [one for one in edge if one not in found and one != specimen]
+        if not edge:
+            break
+        found.update(dict.fromkeys(edge))
+    return list(found)
+
+
+def seen_from(connection: Connection, number: int, specimen: str | None) -> Order | None:
+    """One order, as a result on this specimen id sees it."""
+    mine = for_specimen(connection, specimen) if specimen else []
+    return next((order for order in mine if order.id == number), None) or get(connection, number)
 
 
 def get(connection: Connection, number: int) -> Order | None:

@@ -3,8 +3,8 @@
     transmission ──< result ──< observation >── lab_order        order_message
     (raw bytes)      (its words)     │          (one ordered test)   (raw bytes, our answer)
                                      └──< delivery_observation >── delivery (bytes owed to one destination)
-    attempt: what a destination said before. told: what instruments were told to measure. audit: who did what.
-    meta: what the store says of itself.
+    aliquot: tubes taken from tubes. attempt: what a destination said before. told: what instruments were told to
+    measure. audit: who did what. meta: what the store says of itself.
 
 Moments are UTC in microseconds since 1970, as integers: exact, sortable, the same in every database.
 """
@@ -193,6 +193,18 @@ lab_order = Table(
     Index(None, "specimen"),
     Index(None, "patient_id"),
     Index(None, "state"),
+)
+
+aliquot = Table(
+    "aliquot",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("source", String(64), nullable=False, comment="orders section of the config"),
+    Column("specimen", Text, nullable=False),
+    Column("parent", Text, nullable=False, comment="the specimen it was taken from"),
+    Column("told_at", Moment, nullable=False),
+    UniqueConstraint("specimen", "parent", name="uq_aliquot_specimen"),
+    Index(None, "parent"),
 )
 
 told = Table(

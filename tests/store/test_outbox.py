@@ -225,7 +225,18 @@ PLANS: dict[str, tuple[Job, set[str]]] = {
         {"o ix_observation_open (state=? AND received_at<?)", "r PRIMARY KEY (rowid=?)"},
     ),
     "held": (results.held, {"o ix_observation_open (state=?)", "r PRIMARY KEY (rowid=?)"}),
-    "for_specimen": (lambda c: orders.for_specimen(c, "S1"), {"lab_order ix_lab_order_specimen (specimen=?)"}),
+    "for_specimen": (
+        lambda c: orders.for_specimen(c, "S1"),
+        {"lab_order ix_lab_order_specimen (specimen=?)", "aliquot sqlite_autoindex_aliquot_1 (specimen=?)"},
+    ),
+    "siblings": (
+        lambda c: orders.siblings(c, "S1"),
+        {"aliquot sqlite_autoindex_aliquot_1 (specimen=?)", "aliquot ix_aliquot_parent (parent=?)"},
+    ),
+    "move": (
+        lambda c: orders.move(c, source="emr", placer="P1", to={("CBC", "S1")}, now=NOW),
+        {"lab_order sqlite_autoindex_lab_order_1 (source=? AND placer=?)"},
+    ),
     "cancel": (
         lambda c: orders.cancel(c, source="emr", placer="P1", code="CBC", specimen=None, now=NOW),
         {"lab_order sqlite_autoindex_lab_order_1 (source=? AND placer=? AND code=?)"},

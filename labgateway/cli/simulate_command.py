@@ -19,7 +19,7 @@ from labgateway import captures, simulator
 from labgateway.cli import decode_command
 from labgateway.cli.simulate_script import SimulateError, Wanted, ending_of, messages_of, read_tests
 from labgateway.errors import ComplaintsError, LabgatewayError
-from labgateway.instruments import encode_hl7
+from labgateway.instruments import read_back_hl7
 from labgateway.instruments.encode import read_back
 from labgateway.instruments.spec import TABLE
 from labgateway.model import Kind
@@ -170,7 +170,7 @@ def orders_in(args: argparse.Namespace, summary: simulator.Summary) -> list[dict
     drivers = decode_command.named_drivers(args.driver, decode_command.library(args.drivers))
     driver = next(driver for driver in drivers if driver.orders)
     if driver.protocol == "hl7":
-        found = encode_hl7.read_back(driver, summary.answers)
+        found = read_back_hl7.read_back(driver, summary.answers)
     else:
         found = [read for answer in summary.answers for read in read_back(driver, answer)]
     for read in found:

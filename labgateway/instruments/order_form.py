@@ -133,7 +133,8 @@ class Hl7OrderForm(OrderForm):
     specimens, codes_at: all places at which they are written. step: where the number of the order step stands (AWOS,
     OBR-2). numbers: places that count. kind, reply_kind: MSH-9 of the orders and of the reply; no reply_kind: the orders
     are the reply. reply_fields: texts that always stand in the reply. rows: whole segments before those of the tests.
-    modes: the first that fits is asked for instead of the tests. DSP-n means line n.
+    modes: the first that fits is asked for instead of the tests. refused: messages of the instrument that refuse orders,
+    besides its answers to them. DSP-n means line n.
     """
 
     form: Hl7Form = Hl7Form.LAW
@@ -145,3 +146,4 @@ class Hl7OrderForm(OrderForm):
     reply_kind: str = "RSP^K11^RSP_K11"
     reply_fields: tuple[tuple[Place, str], ...] = ()
     modes: tuple[Mode, ...] = ()
+    refused: tuple[Condition, ...] = ()

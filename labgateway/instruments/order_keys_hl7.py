@@ -85,6 +85,7 @@ def read_orders(table: Table, query_row: str, conditions: Conditions) -> Hl7Orde
         kind=table.text("kind", str(usual.get("kind", ""))),
         reply_kind=_or_none(table, "reply", str(usual["reply"])),
         modes=tuple(_mode(each, conditions) for each in table.tables("modes")),
+        refused=conditions(table, "refused"),
         encoding=encoding(table),
         needs_patient=table.flag("needs_patient", default=False),
         unasked=table.flag("unasked", default=False),

@@ -18,6 +18,7 @@ from labgateway.errors import Problem, Reason
 from labgateway.instruments.decode import decode
 from labgateway.instruments.queries import questions
 from labgateway.instruments.recognise import candidates
+from labgateway.instruments.refusals import refused
 from labgateway.instruments.spec import Driver
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
@@ -31,7 +32,6 @@ from labgateway.pipeline.outcome import Job, Outcome, Placed
 from labgateway.pipeline.priors import COUNTING, is_prior, prior_decided, prior_of
 from labgateway.pipeline.review import Neighbours
 from labgateway.pipeline.rules import InstrumentRules, Rules
-from labgateway.protocols import hl7
 from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
 from labgateway.store.results import Decided, Earlier, Stored
@@ -64,8 +64,6 @@ MENDABLE = frozenset(
 """What a mended driver, mapping or config may cure: such results are read again by ``replay``."""
 
 _REPEAT_DAYS = 3
-_SHORT = 65_536
-"""A longer message is no answer to orders."""
 
 
 def process(number: int, rules: Rules, now: datetime) -> Job:
@@ -122,14 +120,9 @@ def _not_told(
 
 def _refused(connection: Connection, message: Transmission, instrument: InstrumentRules) -> Problem | None:
     """What an HL7 instrument says that it will not do of our orders; said once while a person has not seen it."""
-    if isinstance(instrument.driver, Problem) or instrument.driver.protocol != "hl7":
+    if isinstance(instrument.driver, Problem) or not (said := refused(instrument.driver, message.raw)):
         return None
-    if len(message.raw) > _SHORT or b"MSA" not in message.raw:
-        return None
-    said = hl7.verdict(hl7.read(message.raw))
-    if said is None or not said.refused:
-        return None
-    problem = Problem(Reason.ORDER_REFUSED, said.refused)
+    problem = Problem(Reason.ORDER_REFUSED, said)
     return None if journal.is_parked(connection, message.instrument, problem) else problem
 
 

@@ -171,7 +171,7 @@ async def test_mindray_bc_and_genexpert_ask(tmp_path: Path) -> None:
     """ORM^O01 -> ORR^O02 with the mode, or AR; QBP^Z03 -> RSP^Z02 with the orders in it, or NF."""
     async with Emr() as emr:
         site = Site(tmp_path, emr)
-        with site.gateway:
+        with site.gateway as gateway:
             await site.order("S4001")
 
             def work() -> None:
@@ -192,8 +192,18 @@ async def test_mindray_bc_and_genexpert_ask(tmp_path: Path) -> None:
                     assert "QAK|662f|OK|Z03^HOST QUERY\r" in found
                     assert [row[4] for row in rows(found) if row[0] == "OBR"] == ["WBC", "HGB"]
                     assert "QAK|662f|NF|Z03^HOST QUERY\r" in gx.ask(qbp.format("S4009"))
+                    reject = qbp.split("QPD")[0].replace("QBP^Z03^QBP_Z03", "ORU^R32^ORU_R30")
+                    reject += f"PID|1||BN001\rORC|OC|1\rOBR|1|||WBC{'|' * 21}X\rSPM|1|S4001\r"
+                    assert "MSA|CA|662f\r" in gx.ask(reject)
 
             await asyncio.to_thread(work)
+
+            def parked() -> bool:
+                return [json.loads(one)["reason"] for one in gateway.run("parked", "--json").stdout.splitlines()] == [
+                    "ORDER_REFUSED"
+                ]
+
+            await asyncio.to_thread(wait_until, parked, what="the refusal is parked")
 
 
 async def test_several_queries_at_once_and_results_between(tmp_path: Path) -> None:

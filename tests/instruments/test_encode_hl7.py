@@ -18,9 +18,11 @@ from labgateway.errors import ComplaintsError
 from labgateway.instruments.decode import decode
 from labgateway.instruments.driver import FILE, Driver, load
 from labgateway.instruments.encode import NotSendableError, Work
-from labgateway.instruments.encode_hl7 import acceptance, announce, read_back, refusal, reply, step_of
+from labgateway.instruments.encode_hl7 import acceptance, announce, refusal, reply, step_of
 from labgateway.instruments.order_form import Deed, Hl7Form, Hl7OrderForm, NoOrder
 from labgateway.instruments.queries import Question, questions
+from labgateway.instruments.read_back_hl7 import read_back
+from labgateway.instruments.refusals import refused
 from labgateway.model import Kind, Patient, Priority
 from labgateway.protocols import mllp
 from tests.bless import captures_of
@@ -351,6 +353,24 @@ def test_a_query_by_sequence_number_names_no_specimen() -> None:
     assert not decode(driver, message).results
     (post,) = reply(driver, [], message, NOW, numbers())
     assert "QAK|262|NF|INISEQ^^99ROC\r" in post.data.decode()
+
+
+def test_what_refuses_an_order() -> None:
+    """Its answer by AE or by ORC-1, or a message of its own; codes only. Results, acknowledgments and queries refuse nothing."""
+    law, gx = driver_of("ihe_law"), driver_of("cepheid_genexpert_hl7")
+    head = QUERIES["ihe_law"].split("\r")[0].replace("QBP^Q11^QBP_Q11", "ORL^O34^ORL_O42")
+    assert refused(law, f"{head}\rMSA|AA|O1\rORC|OK\r".encode()) == ""
+    assert refused(law, f"{head}\rMSA|AA|O1\rORC|UA\rORC|OK\r".encode()) == "ORC-1 UA"
+    assert refused(law, f"{head}\rMSA|AE|O1|Nguyen Van An\rERR|||204^^HL70357\r".encode()) == "MSA-1 AE, ERR 204"
+    own = QUERIES["cepheid_genexpert_hl7"].split("\r")[0].replace("QBP^Z03^QBP_Z03", "ORU^R32^ORU_R30")
+    reject = f"{own}\rPID|1||P1\rORC|{{}}|1\rOBR|1|||MRSA{'|' * 21}{{}}\rNTE|1|L|Nguyen Van An\r"
+    assert refused(gx, reject.format("OC", "X").encode()) == "MSH-9.1 ORU, ORC-1 OC, OBR-25 X"
+    assert refused(gx, reject.format("RE", "F").encode()) == ""
+    for driver in TAKING:
+        assert refused(driver, QUERIES[driver.name].encode()) == ""
+        for path in captures_of(driver.folder):
+            for message in read_capture(path.read_bytes(), protocol="hl7"):
+                assert not (refused(driver, message) and decode(driver, message).results)
 
 
 def test_all_work_is_asked_for() -> None:

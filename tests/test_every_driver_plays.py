@@ -17,6 +17,7 @@ from labgateway.instruments.decode import decode
 from labgateway.instruments.driver import FILE, Driver, load
 from labgateway.instruments.spec import TABLE
 from labgateway.line import Line
+from labgateway.protocols.astm_rules import Framing, LinkRules
 from labgateway.protocols.raw_framing import FRAMINGS, Check
 from labgateway.simulator import Fault, Script, play
 from labgateway.simulator.files import drop
@@ -51,6 +52,7 @@ async def played(driver: Driver, script: Script) -> tuple[AtOnce, int]:
         journal.keep,
         connect=lambda opened: TcpListen("127.0.0.1", 0, opened, silent_s=0.0),
         encoding=driver.line.encoding if driver.protocol == "hl7" else None,
+        link_rules=LinkRules(framing=Framing(driver.line.framing)),
     )
     await line.start()
     assert isinstance(line.transport, TcpListen)

@@ -199,6 +199,7 @@ def script_of(args: argparse.Namespace) -> tuple[Driver, simulator.Script]:
         protocol,
         frame_bytes=args.frame or simulator.MAX_TEXT,
         packed=args.packed,
+        tokens=driver.line.framing == "tokens",
         fault=simulator.Fault(args.fault) if args.fault else None,
         linger_s=_linger_s(protocol) if asks else 0.05,
         answers=len(messages) if args.query and protocol == "astm" else 0,

@@ -45,6 +45,7 @@ from labgateway.matching.attribute import Policy
 from labgateway.matching.check_digits import CheckDigit
 from labgateway.model import Report, Settings
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules, extended
+from labgateway.protocols.astm_rules import Checksums, Framing, LinkRules, Numbers
 from labgateway.transports import tls
 from labgateway.transports.channel import OpenSession, Say, Transport
 from labgateway.transports.folder import FolderWatch
@@ -333,7 +334,18 @@ def line_options(instrument: InstrumentRules, kind: str, asks: Callable[[bytes],
         case "hl7":
             return {"encoding": driver.line.encoding, "ack": driver.ack, "asks": asks}
         case "astm":
-            return {"sends": instrument.orders != "off"}
+            said = driver.line
+            rules = LinkRules(
+                checksums=Checksums(said.checksum),
+                numbers=Numbers(said.numbers),
+                framing=Framing(said.framing),
+                silence_s=said.silence_s,
+                acks_eot=said.acks_eot,
+            )
+            end = "L" if said.end == "L" else "every_frame"
+            # Records without an enquiry leave no moment at which the line is free for us.
+            sends = instrument.orders != "off" and said.framing != "records"
+            return {"sends": sends, "link_rules": rules, "message_end": end}
         case _:
             return {"reply": reply_of(driver.line.replies)} if driver.line.replies else {}
 

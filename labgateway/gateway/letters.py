@@ -15,6 +15,7 @@ from labgateway.instruments.spec import Driver
 from labgateway.line.arrival import Told
 from labgateway.line.line import Line
 from labgateway.pipeline.ids import new_id
+from labgateway.protocols.astm_bare import tokens
 from labgateway.protocols.astm_frames import frames
 from labgateway.protocols.mllp import Post
 
@@ -54,5 +55,10 @@ def _frames(driver: Driver, works: Sequence[Work], deed: Deed, now: datetime) ->
     form = driver.orders
     if form is None:
         raise ValueError(f"driver {driver.name} takes no orders")
-    body = list(frames(encode(driver, works, deed, now), size=form.frame_bytes, packed=form.packed))
+    text = encode(driver, works, deed, now)
+    body = (
+        tokens(text)
+        if driver.line.framing == "tokens"
+        else list(frames(text, size=form.frame_bytes, packed=form.packed))
+    )
     return lambda line, told, conversation, tag: line.send(body, told, conversation=conversation, tag=tag)

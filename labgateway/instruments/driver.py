@@ -336,8 +336,21 @@ def _line(table: Table) -> LineSettings:
         table.wrong("encoding", f'"{encoding}" is not known.', f"Use {known}, or another that Python knows.")
     queries = table.flag("queries", default=False)
     replies = tuple(reply for each in table.tables("replies") if (reply := _reply(each)))
+    found = LineSettings(
+        kinds or LineSettings().kinds,
+        settings,
+        queries,
+        encoding,
+        replies,
+        checksum=table.choice("checksum", ("required", "optional"), "required"),
+        numbers=table.choice("numbers", ("strict", "loose", "absent"), "strict"),
+        framing=table.choice("framing", ("frames", "tokens", "records"), "frames"),
+        silence_s=table.number("silence_s", 2),
+        acks_eot=table.flag("acks_eot", default=False),
+        end=table.choice("end", ("L", "session"), "L"),
+    )
     table.done()
-    return LineSettings(kinds or LineSettings().kinds, settings, queries, encoding, replies)
+    return found
 
 
 def _reply(table: Table) -> Reply | None:

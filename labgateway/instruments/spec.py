@@ -60,7 +60,8 @@ class Reply:
 class LineSettings:
     """[line]. encoding None: MSH-18, else UTF-8, else Latin-1 with a mark. queries: asks the host for orders.
 
-    replies: of a raw framing; the first whose expression fits a text is said.
+    replies: of a raw framing; the first whose expression fits a text is said. The others are how an ASTM line deviates from
+    the standard: frames without checksum or number, no frames, an EOT that wants an answer, messages without L.
     """
 
     kinds: tuple[str, ...] = ("tcp-listen", "tcp", "serial")
@@ -68,6 +69,12 @@ class LineSettings:
     queries: bool = False
     encoding: str | None = None
     replies: tuple[Reply, ...] = ()
+    checksum: Literal["required", "optional"] = "required"
+    numbers: Literal["strict", "loose", "absent"] = "strict"
+    framing: Literal["frames", "tokens", "records"] = "frames"
+    silence_s: float = 2
+    acks_eot: bool = False
+    end: Literal["L", "session"] = "L"
 
 
 @dataclass(frozen=True, slots=True)

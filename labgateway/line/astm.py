@@ -25,6 +25,7 @@ from labgateway.errors import StoreError
 from labgateway.line.arrival import Arrival, Control, Told
 from labgateway.line.ends import Mark, follow
 from labgateway.line.wiring import Timer, Wiring
+from labgateway.protocols.astm_bare import BareReceiver
 from labgateway.protocols.astm_events import (
     Broken,
     Closed,
@@ -38,7 +39,7 @@ from labgateway.protocols.astm_events import (
     Sent,
 )
 from labgateway.protocols.astm_frames import ACK, NAK
-from labgateway.protocols.astm_link import Link
+from labgateway.protocols.astm_link import Link, receiver_for
 from labgateway.protocols.astm_receiver import Receiver
 from labgateway.protocols.astm_rules import LinkRules
 from labgateway.transports.channel import Channel
@@ -88,8 +89,8 @@ class AstmConversation:
         self._wiring = wiring
         self._channel = channel
         self._link = Link(rules or LinkRules()) if sends else None
-        self._receiver = self._link.receiver if self._link else Receiver(rules or LinkRules())
-        self._machine: Receiver | Link = self._link or self._receiver
+        self._receiver = self._link.receiver if self._link else receiver_for(rules or LinkRules())
+        self._machine: Receiver | BareReceiver | Link = self._link or self._receiver
         self._letters: deque[_Letter] = deque()
         """Messages of ours; the first one is being sent."""
         self._clock = wiring.clock

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from labgateway.protocols.astm_bare import BareReceiver
 from labgateway.protocols.astm_events import (
     Broken,
     Closed,
@@ -30,7 +31,7 @@ from labgateway.protocols.astm_events import (
     Why,
 )
 from labgateway.protocols.astm_receiver import Receiver
-from labgateway.protocols.astm_rules import Checksums, Fault, LinkRules, Numbers
+from labgateway.protocols.astm_rules import Checksums, Fault, Framing, LinkRules, Numbers
 from labgateway.protocols.astm_sender import Sender
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Event",
     "Fault",
     "Frame",
+    "Framing",
     "Link",
     "LinkRules",
     "Noise",
@@ -52,9 +54,15 @@ __all__ = [
     "SenderEvent",
     "Sent",
     "Why",
+    "receiver_for",
 ]
 
 _STANDARD = LinkRules()
+
+
+def receiver_for(rules: LinkRules) -> Receiver | BareReceiver:
+    """The receiving half of a line with these rules."""
+    return Receiver(rules) if rules.framing is Framing.FRAMES else BareReceiver(rules)
 
 
 class Link:
@@ -66,7 +74,7 @@ class Link:
     """
 
     def __init__(self, rules: LinkRules = _STANDARD) -> None:
-        self.receiver = Receiver(rules)
+        self.receiver: Receiver | BareReceiver = receiver_for(rules)
         self.sender = Sender(rules)
         self._free = True
         self._events: deque[Event | SenderEvent] = deque()

@@ -165,6 +165,9 @@ class Receiver:
         elif self.state is State.OPEN and now >= self._end():
             self._say_noise()
             self._break(Why.TIMEOUT)
+        elif scanner.may_be_whole and now >= scanner.heard_at + SETTLE_S:
+            scanner.settle()
+            self._run(now)
         elif scanner.unfinished and now >= scanner.heard_at + QUIET_FRAME_S:
             self._alive_at = max(self._alive_at, scanner.heard_at) if scanner.in_block else self._alive_at
             if scanner.give_up():
@@ -371,7 +374,9 @@ class Receiver:
         else:
             if self.state is State.OPEN:
                 times.append(self._end())
-            if scanner.unfinished:
+            if scanner.may_be_whole:
+                times.append(scanner.heard_at + SETTLE_S)
+            elif scanner.unfinished:
                 times.append(scanner.heard_at + QUIET_FRAME_S)
             elif len(scanner):
                 times.append(scanner.heard_at + SETTLE_S)

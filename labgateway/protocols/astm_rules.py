@@ -12,10 +12,20 @@ from labgateway.protocols.astm_frames import byte_sum
 
 
 class Checksums(StrEnum):
-    """Whether frames carry a checksum. ABSENT gives up knowing a damaged frame; only for those that have none."""
+    """Whether frames carry a checksum. OPTIONAL gives up knowing a damaged frame where there is none, but one that is
+    there must be right; only for instruments that send none.
+    """
 
     REQUIRED = "required"
-    ABSENT = "absent"
+    OPTIONAL = "optional"
+
+
+class Framing(StrEnum):
+    """How messages are framed. TOKENS, RECORDS: without frames, see astm_bare."""
+
+    FRAMES = "frames"
+    TOKENS = "tokens"
+    RECORDS = "records"
 
 
 class Numbers(StrEnum):
@@ -41,6 +51,9 @@ class LinkRules:
 
     checksums: Checksums = Checksums.REQUIRED
     numbers: Numbers = Numbers.STRICT
+    framing: Framing = Framing.FRAMES
+    silence_s: float = 2.0
+    """With RECORDS: what is silent for so long has ended."""
     max_frame_bytes: int = 65_536
     """A longer frame is refused. LIS01-A2 6.3.1 allows 64,000; a little more costs nothing."""
     acks_eot: bool = False
@@ -88,21 +101,29 @@ def matches(data: bytes, sent: bytes) -> bool:
     return HEX.get(sent) == byte_sum(data)
 
 
-def size(data: bytes | bytearray, end: int, rules: LinkRules) -> int:
+def size(data: bytes | bytearray, end: int, rules: LinkRules, *, settled: bool = False) -> int:
     """The length of a transmission with its checksum; 0 when that has not come yet. end: where its ETX or ETB stands.
 
-    Two bytes are the checksum whatever they are: a damaged digit is no sign of anything else.
+    Two bytes are a required checksum whatever they are: a damaged digit is no sign of anything else. An optional one is
+    two hex digits; settled: they would be here by now.
     """
-    if rules.checksums is Checksums.ABSENT:
-        return end + 1
-    return end + 3 if len(data) >= end + 3 else 0
+    if rules.checksums is Checksums.REQUIRED:
+        return end + 3 if len(data) >= end + 3 else 0
+    behind = bytes(data[end + 1 : end + 3])
+    if behind in HEX:
+        return end + 3
+    return end + 1 if settled or any(byte not in _DIGITS for byte in behind) else 0
+
+
+_DIGITS = b"0123456789ABCDEFabcdef"
 
 
 def damage(raw: bytes, end: int, rules: LinkRules) -> Fault | None:
     """What is wrong with a transmission by itself; None when nothing is. raw: STX to checksum; end: its ETX or ETB."""
     if end > rules.max_frame_bytes:
         return Fault.TOO_LONG
-    if rules.checksums is Checksums.REQUIRED and not matches(raw[1 : end + 1], raw[end + 1 :]):
+    checked = rules.checksums is Checksums.REQUIRED or len(raw) > end + 1
+    if checked and not matches(raw[1 : end + 1], raw[end + 1 :]):
         return Fault.CHECKSUM if raw[end + 1 :] in HEX else Fault.NO_CHECKSUM
     if rules.numbers is not Numbers.ABSENT and raw[1] not in b"01234567":
         return Fault.NUMBER

@@ -101,6 +101,11 @@ class Scanner:
         return self._skipping or bool(self._buffer and self._buffer[0] == _STX)
 
     @property
+    def may_be_whole(self) -> bool:
+        """A block has its end, and only a checksum that it may have is not here."""
+        return self._rules.checksums is Checksums.OPTIONAL and self.in_block and _END.search(self._buffer) is not None
+
+    @property
     def noise_at(self) -> float | None:
         """When the first byte of noise came that was not taken yet."""
         return self._noise_at if self._noise_length else None
@@ -210,7 +215,7 @@ class Scanner:
                 self._skipping = True
             return None, False
         self._searched = end = match.start()
-        length = size(buffer, end, self._rules)
+        length = size(buffer, end, self._rules, settled=self._settled)
         if not length:
             return None, False
         self._searched = 0
@@ -219,7 +224,7 @@ class Scanner:
     def _skip(self) -> tuple[Found | None, bool]:
         match = _END.search(self._buffer)
         del self._buffer[: match.start() if match else len(self._buffer)]
-        length = size(self._buffer, 0, self._rules) if match else 0
+        length = size(self._buffer, 0, self._rules, settled=self._settled) if match else 0
         if not length:
             return None, False
         self._cut(length)
@@ -243,7 +248,7 @@ class Scanner:
         if self.muted or not self._junk:
             self._drop(1, now, text=False)
             return None, True
-        length = size(self._buffer, 0, self._rules)
+        length = size(self._buffer, 0, self._rules, settled=self._settled)
         if not length:
             return None, False
         self._cut(length)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from labgateway.protocols.astm_bare import tokens
 from labgateway.protocols.astm_events import Closed, Frame, NotSent, NotSentWhy, Sent
 from labgateway.protocols.astm_frames import ACK, CR, ENQ, EOT, NAK, STX, frames
 from labgateway.protocols.astm_link import Link
-from labgateway.protocols.astm_rules import LinkRules
+from labgateway.protocols.astm_rules import Framing, LinkRules
 from labgateway.simulator.script import Fault
 from labgateway.simulator.stage import Stage
 from labgateway.transports.channel import Channel, Timer
@@ -20,7 +21,8 @@ class AstmVoice:
         self.gone = False
         self._player = player
         self._channel = channel
-        self._link = Link(LinkRules(host=False))
+        framing = Framing.TOKENS if player.script.tokens else Framing.FRAMES
+        self._link = Link(LinkRules(host=False, framing=framing))
         self._text: list[bytes] = []
         self._repeat = b""
         self._deaf = False
@@ -40,7 +42,7 @@ class AstmVoice:
         self._partial = player.fault(Fault.NO_END)
         if self._partial:
             text = CR.join(record for record in text.split(CR) if record[:1] != b"L")
-        whole = list(frames(text, size=script.frame_bytes, packed=script.packed))
+        whole = tokens(text) if script.tokens else list(frames(text, size=script.frame_bytes, packed=script.packed))
         self._left = len(whole)
         self._link.start(whole, player.now())
         self._pump()

@@ -52,14 +52,15 @@ class Script:
     messages: ASTM records or HL7 segments without framing; transmissions of a raw protocol as they go over the wire.
     frame_bytes: text bytes a frame; packed: as many records in a frame as fit. linger_s: how long to wait for what the
     host still sends when all is said; answers: when so many have come, no longer. every_s: seconds between the
-    beginnings of two messages. byte_s: seconds a byte of a TRICKLE; paced: everything is sent at that pace, as a serial
-    line would.
+    beginnings of two messages. tokens: ASTM without frames, see protocols/astm_bare. byte_s: seconds a byte of a TRICKLE;
+    paced: everything is sent at that pace, as a serial line would.
     """
 
     messages: tuple[bytes, ...]
     protocol: str
     frame_bytes: int = MAX_TEXT
     packed: bool = False
+    tokens: bool = False
     fault: Fault | None = None
     linger_s: float = 0.05
     answers: int = 0

@@ -43,8 +43,8 @@ from tests.protocols.astm_kit import (
 RULES = [
     LinkRules(),
     LinkRules(numbers=Numbers.LOOSE),
-    LinkRules(checksums=Checksums.ABSENT, numbers=Numbers.ABSENT, acks_eot=True),
-    LinkRules(checksums=Checksums.ABSENT),
+    LinkRules(checksums=Checksums.OPTIONAL, numbers=Numbers.ABSENT, acks_eot=True),
+    LinkRules(checksums=Checksums.OPTIONAL),
     LinkRules(max_frame_bytes=20),
 ]
 
@@ -652,19 +652,34 @@ def test_loose_numbers() -> None:
 
 
 def test_a_block_without_number_and_checksum() -> None:
-    """Declared (Maglumi): STX, records, ETX; an ACK for EOT too; what came just now is a repeat."""
-    line = opened(LinkRules(checksums=Checksums.ABSENT, numbers=Numbers.ABSENT, acks_eot=True))
+    """Declared: STX, records, ETX; an ACK for EOT too; what came just now is a repeat."""
+    line = opened(LinkRules(checksums=Checksums.OPTIONAL, numbers=Numbers.ABSENT, acks_eot=True))
     block = b"\x02" + RESULT + b"\x03"
-    assert line.exchange(block[:9], block[9:], block, EOT, ENQ + block + EOT) == [b"", ACK, ACK, ACK, ACK * 3]
+    assert line.exchange(block[:9], block[9:]) == [b"", b""]
+    assert line.wait(0.4) == ACK
+    assert line.exchange(block + b"\r\n", EOT, ENQ + block + EOT) == [ACK, ACK, ACK * 3]
     assert line.texts == [RESULT, RESULT]
     assert [(e.number, e.last, e.raw) for e in line.events if isinstance(e, Frame)] == [(0, True, block)] * 2
 
 
 def test_frames_with_a_number_and_no_checksum() -> None:
-    """Declared: the number is still checked, and digits that come all the same are ignored."""
-    line = opened(LinkRules(checksums=Checksums.ABSENT))
-    assert line.exchange(b"\x021H|\\^&\r\x03\r\n", b"\x023P|1\r\x03", b"\x022P|1\r\x033E\r\n") == [ACK, NAK, ACK]
+    """Declared: the number is still checked. What stands behind ETX says at once that no checksum comes, silence a little later."""
+    line = opened(LinkRules(checksums=Checksums.OPTIONAL))
+    assert line.exchange(b"\x021H|\\^&\r\x03\r\n", b"\x023P|1\r\x03\r\n", b"\x022P|1\r\x03") == [ACK, NAK, b""]
+    assert line.wait(0.2) == b""
+    assert line.wait(0.2) == ACK
     assert line.texts == [b"H|\\^&\r", b"P|1\r"]
+
+
+def test_an_optional_checksum_that_is_there_must_be_right() -> None:
+    """The tolerance is for frames without one: a damaged frame with one is refused, in whatever pieces it comes."""
+    good = frame(1, b"R|1|^^^GLU|5.1\r")
+    for cut in range(1, len(good)):
+        line = opened(LinkRules(checksums=Checksums.OPTIONAL))
+        bad = good.replace(b"5.1", b"9.1")
+        assert b"".join(line.exchange(bad[:cut], bad[cut:])) + line.wait(0.4) == NAK
+        assert line.texts == []
+        assert b"".join(line.exchange(good[:cut], good[cut:])) + line.wait(0.4) == ACK
 
 
 def test_what_is_not_declared_is_not_tolerated() -> None:

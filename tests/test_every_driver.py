@@ -16,7 +16,12 @@ from labgateway.instruments import quirks
 from labgateway.instruments.decode import decode
 from labgateway.instruments.driver import FILE, Driver, Library, load
 from labgateway.instruments.recognise import candidates
-from labgateway.protocols import astm_frames
+from labgateway.instruments.spec import TABLE
+from labgateway.protocols import astm_frames, mllp
+from labgateway.protocols.astm_events import Frame
+from labgateway.protocols.astm_link import Link
+from labgateway.protocols.raw_framing import FRAMINGS, unframe, wrap
+from labgateway.protocols.raw_receiver import RawReceiver
 
 from .bless import captures_of, expected_file, expected_text
 
@@ -34,7 +39,7 @@ every_capture = pytest.mark.parametrize(
 
 def test_there_are_drivers() -> None:
     """The sweep sweeps over something."""
-    assert len(DRIVERS) >= 7
+    assert len(DRIVERS) >= 45
     assert not Library.of([shipped_drivers()]).broken
 
 
@@ -105,6 +110,9 @@ def test_other_framing_says_the_same(driver: Driver, capture: Path, data: st.Dat
         if driver.protocol == "astm":
             size = data.draw(st.sampled_from((7, 100, 240, 64_000)))
             packed = data.draw(st.booleans())
+            ending = data.draw(st.sampled_from((b"\r", b"\r\n")))
+            records = message.replace(b"\r\n", b"\r").replace(b"\r", ending)
+            assert decode(driver, records) == plain
             again = b"".join(astm_frames.frames(message, size=size, packed=packed))
         elif driver.protocol == "hl7":
             ending = data.draw(st.sampled_from((b"\r", b"\n", b"\r\n")))
@@ -112,6 +120,44 @@ def test_other_framing_says_the_same(driver: Driver, capture: Path, data: st.Dat
         else:
             continue
         assert decode(driver, again) == plain
+
+
+def received(driver: Driver, message: bytes, size: int) -> bytes:
+    """What is kept of a message that comes byte by byte, as the line's own machine cuts it out."""
+    if driver.protocol == "hl7":
+        reader = mllp.Reader()
+        for byte in mllp.wrap(message):
+            reader.feed(bytes([byte]), 0.0)
+        events = iter(reader.next_event, None)
+        return b"".join(event.data for event in events if isinstance(event, mllp.Block))
+    if driver.protocol == "astm":
+        machine = Link()
+        stream = [b"\x05", *astm_frames.frames(message, size=size), b"\x04"]
+    else:
+        framing = FRAMINGS[driver.protocol]
+        machine = RawReceiver(framing)
+        one_text = driver.layout is not None and driver.layout.one_text
+        stream = [wrap(text, framing) for text in unframe(message, framing, one_text=one_text).texts]
+    kept: list[bytes] = []
+    for byte in b"".join(stream):
+        machine.feed(bytes([byte]), 0.0)
+        while (event := machine.next_event()) is not None:
+            if isinstance(event, Frame):
+                kept.append(event.raw)
+                machine.accept(now=0.0)
+        machine.bytes_to_send()
+    return b"".join(kept)
+
+
+@every_capture
+@pytest.mark.parametrize("size", [7, 240])
+def test_byte_by_byte_says_the_same(driver: Driver, capture: Path, size: int) -> None:
+    """A line that hands over one byte at a time, frames cut anywhere (ETB): the same results as the whole capture."""
+    if driver.protocol == TABLE or (driver.protocol not in ("astm", "hl7") and size != 240):
+        pytest.skip("a file comes as a whole; raw texts are not cut")
+    for message in read_capture(capture.read_bytes(), protocol=driver.protocol):
+        whole = decode(driver, message)
+        assert decode(driver, received(driver, message, size)).results == whole.results
 
 
 @every_capture

@@ -33,6 +33,12 @@ ALIKE = frozenset({
     "snibe_maglumi_hl7", "stago_sta", "sysmex_cs", "sysmex_un", "thermo_indiko", "urit", "werfen_gem_premier",
 })  # fmt: skip
 """Whose draft decodes every own capture as the hand-written driver does. It may only grow."""
+TOLD = frozenset({
+    "autobio_autolumo", "biorad_ih1000", "bruker_maldi_biotyper", "cepheid_genexpert", "cepheid_genexpert_hl7", "erba_xl", "ihe_law",
+    "il_acltop", "immucor", "mindray_bc", "mindray_bs", "ortho_vitros", "premier_hb9210", "radiometer_abl", "roche_cobas_classic",
+    "roche_e411", "roche_hl7", "roche_molecular", "roche_u411", "roche_urisys_1100", "siemens_centaur", "sysmex_xn", "sysmex_xp",
+})  # fmt: skip
+"""Whose draft differs, and whose notes say where. A new driver is in neither list: its draft need only be valid."""
 SAYS = {
     "specimen": r"could also be|not all of one kind|hardly looks|is empty for|No specimen id|Host queries",
     "code": r"is filled too|joined to the code|has a stroke|put together|not always filled|is the same in all rows|more than once",
@@ -77,7 +83,8 @@ def test_a_hidden_instrument(driver: Driver, tmp_path: Path) -> None:
     if driver.name in ALIKE:
         assert [key(one) for one in mine] == [key(one) for one in right]
         return
-    assert not same, "add it to ALIKE"
+    if same or driver.name not in TOLD:
+        return
     doubts = draft.notes.partition("## Not verified")[2]
     differs = {"rows"} if len(mine) != len(right) else set[str]()
     for name in ("specimen", "code", "value", "unit", "flags", "kind"):

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("orders", "orders_command"),
     ("balance", "balance_command"),
     ("replay", "replay_command"),
+    ("emr", "emr_command"),
     ("learn", "learn_command"),
     ("mapping", "mapping_command"),
     ("store", "store_command"),

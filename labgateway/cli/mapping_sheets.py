@@ -70,13 +70,14 @@ def _export(args: argparse.Namespace) -> int:
         raise LabgatewayError(f"{shown(target)}: write a name that ends in .xlsx or .csv.")
     if target.exists() and not args.replace:
         raise LabgatewayError(f"{shown(target)} is there already; name another file, or write over it with --replace.")
-    pages = pages_of(bytes_of(site.file), shown(site.file))
+    source = site.file if site.file.is_file() or not site.draft.is_file() else site.draft
+    pages = pages_of(bytes_of(source), shown(source))
     is_csv = target.suffix.lower() == ".csv"
-    raw = sheet_csv.written(pages, args.delimiter) if is_csv else sheet_xlsx.written(pages, shown(site.file))
+    raw = sheet_csv.written(pages, args.delimiter) if is_csv else sheet_xlsx.written(pages, shown(source))
     write(target, raw)
     if not args.json:
-        print(f"{shown(target)}: {shown(site.file)}, {len(pages['tests'])} lines, {len(pages['leave_out'])} left out.")
-        if site.draft.is_file() and site.draft != site.file:
+        print(f"{shown(target)}: {shown(source)}, {len(pages['tests'])} lines, {len(pages['leave_out'])} left out.")
+        if site.draft.is_file() and site.draft != source:
             print(f"There is a draft besides, {shown(site.draft)}: name it to export it instead.")
         print(f"Edit and save it, then: labgateway mapping import {args.name} {shown(target)}")
     return 0
@@ -103,12 +104,16 @@ def _import(args: argparse.Namespace) -> int:
     from labgateway.mapping.writing import with_entered
 
     site = site_of(args.name, args.config)
-    raw = bytes_of(site.live) if site.live.is_file() else None
+    there = [bytes_of(path) for path in (site.live, site.draft) if path.is_file()]
+    raw = there[0] if there else None
     try:
         said = _said(args.sheet)
+        # A sheet that was exported from the draft goes into the draft.
+        raw = next((one for one in there if version_of(one) == said.version), raw)
         if raw is not None and said.version and said.version != version_of(raw) and not args.replace:
             raise LabgatewayError(
-                f"{shown(site.live)} has changed since {shown(args.sheet)} was exported; the import would take that back. "
+                f"{shown(site.live if site.live.is_file() else site.draft)} has changed since {shown(args.sheet)} was exported; "
+                "the import would take that back. "
                 "Export again and edit that, or say --replace and read the differences."
             )
         draft = with_entered(raw, said, site.instrument or said.instrument)

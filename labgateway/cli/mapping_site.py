@@ -36,6 +36,8 @@ class Site:
     @property
     def draft(self) -> Path:
         """Where what is not accepted yet stands: beside the live file, never read by the gateway."""
+        if self.live.name.endswith(DRAFT):
+            return self.live
         return self.live.with_name(self.live.name.removesuffix(".toml") + DRAFT)
 
 

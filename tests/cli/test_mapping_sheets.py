@@ -105,3 +105,17 @@ def test_csv_and_other_files(site: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "save it as .xlsx" in capsys.readouterr().err
     assert main(["mapping", "export", "xn1", "a.pdf"]) == 1
     assert main(["mapping", "import", "xn1", "none.xlsx"]) == 1
+
+
+def test_a_draft_alone_goes_out_and_back(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `learn` and `mapping draft` leave it: no file in use yet, undecided lines; filled in by spreadsheet."""
+    live, draft = site / "mappings" / "xn1.toml", site / "mappings" / "xn1.draft.toml"
+    live.unlink()
+    draft.write_bytes(LIVE.replace(b'emr = "HGB"', b'emr = "?"'))
+    for name in ("xn1", "mappings/xn1.draft.toml"):
+        assert main(["mapping", "export", name, "xn1.xlsx", "--replace"]) == 0
+        edit({"C3": "HB"})
+        assert main(["mapping", "import", name, "xn1.xlsx"]) in (0, 1)
+        assert b'HGB = { emr = "HB", loinc' in draft.read_bytes()
+        draft.write_bytes(LIVE.replace(b'emr = "HGB"', b'emr = "?"'))
+    assert sorted(path.name for path in (site / "mappings").iterdir()) == ["xn1.draft.toml"]

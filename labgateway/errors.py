@@ -121,6 +121,10 @@ class Reason(Enum):
         "The value is further from the patient's other value than the mapping file allows.",
         "Check that tube and patient belong together; release the result if it is true, reject it if it is not.",
     )
+    CONTROL_OR_PATIENT = (
+        "The mapping file says that this specimen id is control material, and the EMR has an order for it.",
+        "Correct [control] of the mapping file, or the order; a corrected file lets the result flow by itself.",
+    )
     NOT_COMPUTED = (
         "A computed value was ordered, and what it is computed from does not allow it.",
         "Look at the results it needs, as the detail says; it is computed by itself as soon as they allow it.",

@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("emr", "emr_command"),
     ("learn", "learn_command"),
     ("mapping", "mapping_command"),
+    ("qc", "qc_command"),
     ("store", "store_command"),
     ("destination", "destination_command"),
     ("deliveries", "deliveries_command"),
@@ -52,6 +53,7 @@ first steps:
   labgateway tap INSTRUMENT                what goes over a line, live and as a transcript
   labgateway orders import FILE            orders from a file: HL7, FHIR or a table
   labgateway balance                       everything received today stands somewhere
+  labgateway qc                            what control material measured: n, mean, SD, last
   labgateway trace SPECIMEN                a specimen's way from bytes to the EMR's answer
 
 config.toml is looked for in the working folder, then in /etc/labgateway; --config names another.

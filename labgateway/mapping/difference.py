@@ -32,6 +32,7 @@ def changes(old: Mapping | None, new: Mapping) -> list[str]:
         found += _order(name, old.orders.get(name), new.orders.get(name))
     for emr in dict.fromkeys([*old.ranges, *new.ranges]):
         found += _ranges(emr, old.ranges.get(emr, ()), new.ranges.get(emr, ()))
+    found += _control(old, new)
     found += _words(old.beyond, new.beyond)
     for code in dict.fromkeys([*old.computed, *new.computed]):
         found += _computed(code, old.computed.get(code), new.computed.get(code))
@@ -166,6 +167,17 @@ def _computed(code: str, was: Computed | None, now: Computed | None) -> Iterator
         if dict(was.units) != dict(now.units):
             yield f"{code} takes other units of what other analyzers measure: {_units(now)} instead of {_units(was)}."
         yield from _line(code, was.line, now.line)
+
+
+def _control(old: Mapping, new: Mapping) -> Iterator[str]:
+    """Which specimen ids are never a patient's."""
+    was, now = ({one.pattern.pattern: (one.lot, one.level) for one in each.control} for each in (old, new))
+    for ids in dict.fromkeys([*was, *now]):
+        if ids in now and was.get(ids) != now[ids]:
+            lot, level = now[ids]
+            yield f"Specimens {ids} are control material: lot {_or(lot)}, level {_or(level)}."
+        elif ids not in now:
+            yield f"Specimens {ids} are no longer control material."
 
 
 def _words(was: Beyond, now: Beyond) -> Iterator[str]:

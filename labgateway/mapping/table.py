@@ -8,6 +8,7 @@ What can be read but is not right (a factor that does not fit, a wrong LOINC) is
     [orders]                        what the EMR orders -> what is asked of the instrument, where that is not [tests] read backwards
     [leave_out]                     code -> why it stops here
     [ranges]                        EMR test -> the lab's own ranges by sex and age, see ranges.py
+    [control]                       specimen ids that are control material, see control.py
     [words]                         what this analyzer says that its driver does not know, see beyond.py
     [computed]                      code of our own -> what is worked out of other results, see computed.py
 """
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping import beyond, computed, holding, ranges, specimens
+from labgateway.mapping import beyond, computed, control, holding, ranges, specimens
 from labgateway.mapping.beyond import Beyond
 from labgateway.mapping.computed import Computed
+from labgateway.mapping.control import Control
 from labgateway.mapping.holding import Holding
 from labgateway.mapping.ranges import Range
 from labgateway.mapping.reading import Reading, is_list, is_table, number_of, unknown_key
@@ -36,7 +38,7 @@ Declared = dict[str, tuple[str, ...]]
 
 _TOP = (
     *("instrument", "checked", "decimal_comma", "rerun", *holding.FILE_KEYS, "range_flags"),
-    *("tests", "panels", "orders", "leave_out", "ranges", "computed", "words"),
+    *("tests", "panels", "orders", "leave_out", "ranges", "computed", "words", "control"),
 )
 _KEYS = (
     *("emr", "name", "loinc", "unit", "times", "decimals", "sane", "comes", "specimen", "moh", "rerun"),
@@ -85,7 +87,7 @@ class Mapping:
     declared: what the driver declares, see `settle`; None: not known. index: where keys stand in the file. raw: the file.
     ranges: EMR test to the lab's own ranges. range_flags: high and low are told by them, not by the analyzer.
     compares: some line has a delta rule. computed: by code, each behind those it needs.
-    beyond: what this analyzer says that its driver does not know.
+    beyond: what this analyzer says that its driver does not know. control: ids of control material.
     """
 
     instrument: str
@@ -99,6 +101,7 @@ class Mapping:
     range_flags: bool = False
     compares: bool = False
     computed: dict[str, Computed] = field(default_factory=dict[str, Computed])
+    control: tuple[Control, ...] = ()
     beyond: Beyond = field(default_factory=Beyond)
     declared: Declared | None = None
     index: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int], compare=False, repr=False)
@@ -194,6 +197,7 @@ class _Reading(Reading):
             range_flags=self.yes_no(data, (), "range_flags", default=False),
             compares=any(rules is not None and rules.delta is not None for rules in holdings),
             computed=worked_out,
+            control=control.read(self, self.table(data, "control")),
             beyond=beyond.read(self, self.table(data, "words")),
             index=self.index,
         )

@@ -249,6 +249,16 @@ _SENTENCES: dict[str, str] = {
     "{} may come in {} besides what the driver says, instead of {}.": "{} có thể đến với {} ngoài những gì driver nêu, thay vì {}.",
     "The flag {} is known as {} instead of {}.": "Cờ {} được hiểu là {} thay vì {}.",
     "The status {} means {} instead of {}.": "Trạng thái {} có nghĩa là {} thay vì {}.",
+    "Specimens {} are control material: lot {}, level {}.": "Mẫu {} là mẫu nội kiểm: lô {}, mức {}.",
+    "Specimens {} are no longer control material.": "Mẫu {} không còn là mẫu nội kiểm.",
+    # control
+    'Write {{ lot = "44231", level = "1" }}, or {{}}.': 'Hãy viết {{ lot = "44231", level = "1" }}, hoặc {{}}.',
+    "is no key of a control.": "không phải là khóa của mẫu nội kiểm.",
+    "is no regular expression.": "không phải là biểu thức chính quy.",
+    "Write the id, or one such as 'QC-.*'.": "Hãy viết mã mẫu, hoặc biểu thức như 'QC-.*'.",
+    "fits any specimen id: patients' results would never leave.": "khớp với mọi mã mẫu: kết quả người bệnh sẽ không bao giờ "
+    "được gửi.",
+    "Write what only control material is called.": "Hãy viết mã chỉ dành cho mẫu nội kiểm.",
     # beyond
     "is no key of [words].": "không phải là khóa của [words].",
     'Write the unit as the analyzer sends it, "" for none: {{ NEW = "g/L" }}.': 'Viết đơn vị đúng như máy gửi, "" nếu không có: '
@@ -376,6 +386,8 @@ _REASONS: dict[str, str] = {
     Reason.CRITICAL.cure: "Kiểm tra, báo ngay cho khoa, rồi cho kết quả đi.",
     Reason.DELTA.what: "Giá trị khác với giá trị kia của người bệnh nhiều hơn mức tệp ánh xạ cho phép.",
     Reason.DELTA.cure: "Kiểm tra ống mẫu và người bệnh có khớp nhau không; cho đi nếu kết quả đúng, từ chối nếu sai.",
+    Reason.CONTROL_OR_PATIENT.what: "Tệp ánh xạ nói mã mẫu này là mẫu nội kiểm, nhưng EMR có chỉ định cho nó.",
+    Reason.CONTROL_OR_PATIENT.cure: "Sửa [control] trong tệp ánh xạ, hoặc sửa chỉ định; sửa tệp xong kết quả sẽ tự chạy tiếp.",
     Reason.NOT_COMPUTED.what: "Giá trị tính toán được chỉ định, nhưng các kết quả dùng để tính chưa cho phép.",
     Reason.NOT_COMPUTED.cure: "Xem các kết quả mà nó cần, như chi tiết nêu; khi đủ điều kiện nó sẽ tự được tính.",
     Reason.CODE_UNKNOWN.what: "Máy gửi một mã xét nghiệm mà driver không khai báo.",

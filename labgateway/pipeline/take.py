@@ -20,11 +20,13 @@ from labgateway.instruments.queries import questions
 from labgateway.instruments.recognise import candidates
 from labgateway.instruments.refusals import refused
 from labgateway.instruments.spec import Driver
+from labgateway.mapping.table import Mapping
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
 from labgateway.model import Decoded, Kind, Observation, ObservationState, Order, Patient, Report, Result
 from labgateway.pipeline.asked import answer
 from labgateway.pipeline.computing import compute
+from labgateway.pipeline.controls import ordered_after_all, told_apart
 from labgateway.pipeline.decide import Case, Verdict, code_of, decide
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.neighbours import Asked, neighbours
@@ -54,6 +56,7 @@ MENDABLE = frozenset(
         Reason.NOT_A_DECIMAL,
         Reason.NOT_SANE,
         Reason.NOT_COMPUTED,
+        Reason.CONTROL_OR_PATIENT,
         *BY_RULE,
         Reason.SEVERAL_TARGETS,
         Reason.MAPPING_BROKEN,
@@ -157,6 +160,8 @@ def _take_results(
 ) -> None:
     """Store what a message said and what becomes of it. A replayed message keeps what is decided already."""
     said = [result for result in decoded.results if result.kind is not Kind.QUERY]
+    if isinstance(instrument.mapping, Mapping) and instrument.mapping.control:
+        said = told_apart(connection, said, instrument.mapping)
     before = results.of_transmission(connection, message.id)
     specimens = sorted({result.specimen for result in said if result.specimen})
     if specimens and not before:
@@ -358,7 +363,9 @@ def judge_again(connection: Connection, specimens: Iterable[str], rules: Rules, 
     """
     outcome = Outcome()
     known = list(specimens)
-    again = [one for specimen in known for one in results.of_specimen(connection, specimen) if _is_cured_by_orders(one)]
+    rows = [one for specimen in known for one in results.of_specimen(connection, specimen)]
+    ordered_after_all(connection, rows, rules, now)
+    again = [one for one in rows if _is_cured_by_orders(one)]
     again.sort(key=lambda one: (one.received_at, one.transmission_id))
     _again(connection, again, known, rules, now, outcome)
     return outcome

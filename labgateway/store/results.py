@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, select, text
 
 from labgateway.errors import Problem
 from labgateway.model import Added, Attachment, Kind, ObservationState, Result, ResultLetter, Status
+from labgateway.store import journal
 from labgateway.store.journal import problem_of
 from labgateway.store.rows import Insert, Statement, next_numbers
 from labgateway.store.tables import (
@@ -373,6 +374,18 @@ def doubt(connection: Connection, number: str, problem: Problem | None) -> None:
 def doubted(connection: Connection, limit: int = 10_000) -> list[Stored]:
     """Observations that have gone out and are in doubt since, oldest first."""
     return _all(_DOUBTED.rows(connection, most=limit))
+
+
+_CONTROLS = Statement(
+    f"{_SELECT} o.transmission_id >= :first AND o.state = 'control' AND r.kind = 'control' AND o.received_at >= :since "
+    f"{_BY_RECEIPT}"
+)
+
+
+def controls(connection: Connection, since: datetime) -> list[Stored]:
+    """What control material measured, received at or after, oldest first."""
+    first = journal.first_since(connection, since)
+    return _all(_CONTROLS.rows(connection, first=first, since=to_us(since)))
 
 
 def counts(connection: Connection, first_message: int = 0) -> dict[str, int]:

@@ -11,6 +11,7 @@ import pytest
 from labgateway.mapping import (
     beyond,
     computed,
+    control,
     difference,
     formula,
     holding,
@@ -28,6 +29,7 @@ from labgateway.mapping import (
 from labgateway.mapping.vietnamese import say, translated
 
 _ROOMS = (
+    control,
     beyond,
     table,
     reading,
@@ -75,7 +77,7 @@ def sentences(path: Path) -> Iterator[str]:
 def test_every_sentence_is_translated(path: Path) -> None:
     """A new sentence in these rooms needs its Vietnamese."""
     found = list(sentences(path))
-    assert len(found) > 4
+    assert len(found) > 3
     assert [one for one in found if translated(one) is None] == []
 
 

@@ -67,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
 def mistakes(config: Config, library: Library) -> list[Complaint]:
     """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
     from labgateway.gateway import outlets
-    from labgateway.gateway.build import NOT_LIVE, declared, file_mistakes
+    from labgateway.gateway.build import NOT_LIVE, declared, file_mistakes, untold
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
     from labgateway.toml_lines import line_of, read_toml
@@ -95,6 +95,9 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
             what = f"a {one.line.kind} line does not speak {driver.protocol}, as {driver.name} does: {why}."
             cure = 'Set line = { kind = "folder", path = "..." }, the folder into which the instrument writes.'
             where = ("instrument", name, "line", "kind")
+            found[Complaint(str(config.file), line_of(index, where), ".".join(where), what, cure)] = None
+        for key, what, cure in untold(one, driver) if driver else ():
+            where = ("instrument", name, key)
             found[Complaint(str(config.file), line_of(index, where), ".".join(where), what, cure)] = None
         if driver is None:
             found |= dict.fromkeys(examine(one.mapping, None, elsewhere=elsewhere))

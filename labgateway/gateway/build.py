@@ -183,6 +183,20 @@ def _orders(one: Instrument, driver: Driver | Problem) -> Literal["off", "asked"
     return "asked"
 
 
+def untold(one: Instrument, driver: Driver) -> list[tuple[str, str, str]]:
+    """What a section asks for that its driver cannot be told: key, what is wrong, cure."""
+    found: list[tuple[str, str, str]] = []
+    if one.orders == "unasked" and not may_be_told(driver):
+        what = f"{driver.name} cannot be sent orders that it did not ask for."
+        found.append(("orders", what, 'Leave it out: what it asks is answered. Or write "off".'))
+    if one.orders_line is not None and (driver.protocol != "hl7" or not may_be_told(driver)):
+        what = f"{driver.name} takes no orders on a second connection."
+        found.append(
+            ("orders_line", what, "Take it away; only HL7 drivers whose orders are messages of their own have one.")
+        )
+    return found
+
+
 def may_be_told(driver: Driver) -> bool:
     """Whether orders can be sent to it that it did not ask for: in HL7 only by messages of their own (OML^O33)."""
     form = driver.orders

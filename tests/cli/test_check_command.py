@@ -165,6 +165,20 @@ def test_a_driver_for_files_on_a_line_without_files(site: Path, capsys: pytest.C
     assert 'kind = "folder"' in out
 
 
+def test_orders_that_a_driver_cannot_be_told(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unasked orders, and a second connection for them, where the instrument takes orders only as an answer, or none."""
+    second = 'orders_line = { kind = "tcp", host = "127.0.0.1", port = 5199 }'
+    for driver, wrong in (("mindray_bs", True), ("example_haem", True), ("ihe_law", False)):
+        text = CONFIG.replace('"example_haem"', f'"{driver}"').replace(
+            "line =", f'orders = "unasked"\n{second}\nline =', 1
+        )
+        (site / "config.toml").write_text(text, encoding="utf-8")
+        main(["check"])
+        said = capsys.readouterr().out
+        assert ("cannot be sent orders that it did not ask for" in said) is wrong
+        assert ("takes no orders on a second connection" in said) is wrong
+
+
 def test_note_about_closed_listeners(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A listener that nobody else may call is a note, no mistake."""
     (site / "config.toml").write_text(CONFIG.replace('host = "127.0.0.1", ', ""), encoding="utf-8")

@@ -16,9 +16,12 @@ from pathlib import Path
 from shutil import copy
 
 import pytest
+from aiohttp import web
 
+from labgateway.delivery.http_out import HttpDestination
 from labgateway.delivery.mllp_out import MllpDestination
 from labgateway.delivery.oru import render
+from labgateway.delivery.ports import Destination
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Sender
 from labgateway.delivery.stored import StoredOutbox
@@ -55,9 +58,13 @@ async def owe(store: Store) -> dict[str, bytes]:
     return owed
 
 
-async def deliver(store: Store, port: int, *, within_s: float = 30, connections: int = 2) -> None:
+def mllp(port: int, connections: int = 2) -> MllpDestination:
+    """To that port, without patience."""
+    return MllpDestination("127.0.0.1", port, answer_s=ANSWER_S, connections=connections)
+
+
+async def deliver(store: Store, there: Destination, *, within_s: float = 30) -> None:
     """Send until all is settled."""
-    there = MllpDestination("127.0.0.1", port, answer_s=ANSWER_S, connections=connections)
     sender = Sender("emr", there, StoredOutbox(store, "emr"), schedule=Schedule(0.01, 0.05))
     task = asyncio.create_task(sender.run())
     try:
@@ -106,7 +113,7 @@ async def test_a_harm_on_the_way(store: Store, harm: Harm | None) -> None:
         Emr() as emr,
         Proxy(emr.port, sometimes(*harms, seed=7, often=often), late_s=ANSWER_S * 1.3) as proxy,
     ):
-        await deliver(store, proxy.port)
+        await deliver(store, mllp(proxy.port))
         assert proxy.met, "nothing was done to any message"
         await ledger(store, owed, [(r.control_id, r.raw) for r in emr.received])
         assert not emr.complaints
@@ -135,7 +142,7 @@ async def test_an_emr_that_repeats_all_its_old_answers(store: Store) -> None:
     """node-hl7-server 2.5.0, over kept connections: every answer is booked for its own message only."""
     owed = await owe(store)
     with node_hl7_server() as (port, process):
-        await deliver(store, port, within_s=60)
+        await deliver(store, mllp(port), within_s=60)
         process.terminate()
         assert process.stdout is not None
         heard = process.stdout.read().split()
@@ -148,6 +155,37 @@ async def test_an_emr_that_closes_after_each_message(store: Store) -> None:
     """hl7apy's own server: all are taken, the ledger is right, and no lane waits for a retry."""
     await owe(store)
     with hl7apy_server() as port:
-        await deliver(store, port, connections=1)
+        await deliver(store, mllp(port, 1))
     states = await store.read(lambda c: deliveries.listed(c, limit=1000))
     assert {(one.state, one.attempts) for one in states} == {("settled", 1)}
+
+
+async def test_a_his_that_does_its_worst_by_http(store: Store) -> None:
+    """Yes that is not heard, 503, 429, 401, redirects, resets: all is taken, by its own id, in order per specimen."""
+    owed = await owe(store)
+    dice = random.Random(11)
+    received: list[tuple[str, bytes]] = []
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        harm = dice.choice(["", "", "reset", "503", "429", "401", "302", "late"])
+        if harm in ("503", "429", "401", "302"):
+            headers = {"Retry-After": "0", "Location": "http://127.0.0.1:1/"}
+            return web.Response(status=int(harm), headers=headers)
+        received.append((request.headers["Idempotency-Key"], await request.read()))
+        if harm == "reset" and request.transport is not None:
+            request.transport.abort()
+        if harm == "late":
+            await asyncio.sleep(ANSWER_S * 1.3)
+        return web.Response(status=201)
+
+    app = web.Application()
+    app.router.add_post("/results", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/results"
+        await deliver(store, HttpDestination(url, answer_s=ANSWER_S, connections=2))
+    finally:
+        await runner.cleanup()
+    await ledger(store, owed, received)

@@ -479,3 +479,23 @@ def test_whatever_happens_the_invariants_hold(
     for number, owed in outbox.owed.items():
         yes = [a for a in to.attempts if a.id == number and isinstance(a.outcome, Accepted)]
         assert len(yes) == (owed.state == "settled"), "accepted once, and only then settled"
+
+
+def test_a_destination_that_asks_for_time_gets_it() -> None:
+    """Retry-After: nothing at all leaves sooner, of any lane; afterwards everything does."""
+
+    def script(attempt: Attempt) -> tuple[float, Outcome]:
+        return 0.01, Silent("it answers 429", 120.0) if attempt.at < 100 else Accepted()
+
+    outbox, to = play(["A", "B", "C"], script)
+    assert set(outbox.states().values()) == {"settled"}
+    assert [a.id for a in to.attempts if a.at < 120] == [1]
+    assert min(a.at for a in to.attempts[1:]) < 125
+
+
+def test_no_more_leaves_in_a_second_than_is_allowed() -> None:
+    """per_second = 5: a fifth of a second between any two, whatever the lane."""
+    _, to = play([f"L{n}" for n in range(50)], connections=8, gap_s=0.2)
+    assert len(to.attempts) == 50
+    assert min(b.at - a.at for a, b in itertools.pairwise(to.attempts)) >= 0.2 - 1e-9
+    assert to.attempts[-1].at < 11

@@ -30,13 +30,14 @@ import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from labgateway.delivery.facts import WITHOUT_VALUE, letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
 from labgateway.delivery.flat import local
-from labgateway.delivery.json_text import Value, dumps, number
+from labgateway.delivery.json_text import Value, Written, dumps_lean, number, written
 from labgateway.model import Observation, Order, Patient, Report, ResultLetter, Settings
 from labgateway.protocols.rows import HL7, unescape
 
@@ -61,7 +62,7 @@ _GENDER = {"M": "male", "F": "female", "O": "other", "A": "other", "U": "unknown
 _COMPARED = re.compile(r"(<=|>=|<|>)\s*(.+)", re.DOTALL)
 _RANGE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)\s*")
 _UCUM = re.compile(r"[!-\]_-~]+")
-_UNPRINTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LABORATORY = written([{"coding": [{"system": _CATEGORY, "code": "laboratory"}]}])
 _OURS = uuid.UUID("6f1c9e0e-5d0c-4d8a-9d53-0e3c8a1f7b62")  # names of ours as UUIDs, for references inside a bundle
 
 Entry = dict[str, Value]
@@ -95,8 +96,9 @@ class _Sheet:
     options: FhirOptions
     zone: ZoneInfo
     control_id: str
-    subject: Resource | None
-    specimen: Resource
+    subject: Written
+    specimen: Written
+    released: str | None
 
 
 def render(report: Report, settings: Settings, control_id: str, options: FhirOptions) -> bytes:
@@ -115,7 +117,9 @@ def render(report: Report, settings: Settings, control_id: str, options: FhirOpt
         "Specimen", _search(f"{options.system}/specimen", name), _specimen(report, name, subject, options, zone)
     )
     entries.append(tube)
-    sheet = _Sheet(report, options, zone, control_id, subject, {"reference": tube["fullUrl"]})
+    specimen = written({"reference": tube["fullUrl"]})
+    released = local(report.released_at, zone)
+    sheet = _Sheet(report, options, zone, control_id, written(subject), specimen, released)
     groups: dict[object, list[Observation]] = {}
     for o in _last_versions(report.observations):
         order = o.order
@@ -124,16 +128,14 @@ def render(report: Report, settings: Settings, control_id: str, options: FhirOpt
     for nth, group in enumerate(groups.values(), 1):
         entries.extend(_observed(o, sheet) for o in group)
         entries.append(_reported(nth, group, sheet))
-    return dumps(
-        _without_empty(
-            {
-                "resourceType": "Bundle",
-                "identifier": {"system": f"{options.system}/message", "value": control_id},
-                "type": "transaction",
-                "timestamp": local(report.released_at, zone),
-                "entry": list(entries),
-            }
-        )
+    return dumps_lean(
+        {
+            "resourceType": "Bundle",
+            "identifier": {"system": f"{options.system}/message", "value": control_id},
+            "type": "transaction",
+            "timestamp": local(report.released_at, zone),
+            "entry": list(entries),
+        }
     )
 
 
@@ -158,8 +160,12 @@ def _made(kind: str, search: str, resource: Resource) -> Entry:
     }
 
 
+def _search_of(o: Observation, sheet: _Sheet) -> str:
+    return _search(f"{sheet.options.system}/observation", _first(o))
+
+
 def _observed(o: Observation, sheet: _Sheet) -> Entry:
-    search = _search(f"{sheet.options.system}/observation", _first(o))
+    search = _search_of(o, sheet)
     entry = _made("Observation", search, _observation(o, sheet))
     if o.earlier:
         entry["request"] = {"method": "PUT", "url": f"Observation?{search}"}
@@ -180,9 +186,9 @@ def _reported(nth: int, group: list[Observation], sheet: _Sheet) -> Entry:
             "code": _service(order, group[0], sheet.options),
             "subject": sheet.subject,
             "effectiveDateTime": local(order.collected_at, sheet.zone) if order else None,
-            "issued": local(sheet.report.released_at, sheet.zone),
+            "issued": sheet.released,
             "specimen": [sheet.specimen],
-            "result": [{"reference": _observed(o, sheet)["fullUrl"]} for o in group],
+            "result": [{"reference": _full_url("Observation", _search_of(o, sheet))} for o in group],
         },
     )
 
@@ -206,29 +212,42 @@ def _observation(o: Observation, sheet: _Sheet) -> Resource:
     letter = letter_of(o, options.status)
     value = None if letter in WITHOUT_VALUE else value_of(o, letter)
     system = f"{options.system}/observation"
-    codes: list[Value] = []
-    if o.loinc:
-        codes.append({"system": LOINC, "code": o.loinc})
-    codes.append({"system": options.code_system or f"{options.system}/test", "code": o.code, "display": o.name})
-    if o.moh:
-        codes.append({"system": f"{options.system}/moh", "code": o.moh})
     return {
         "identifier": [_identifier(system, number_) for number_ in (*o.earlier, o.id)],
         "basedOn": _based_on(o.order, options),
         "status": _STATUS[letter],
-        "category": [{"coding": [{"system": _CATEGORY, "code": "laboratory"}]}],
-        "code": {"coding": codes, "text": o.name or o.code},
+        "category": _LABORATORY,
+        "code": _code(o.code, o.name, o.loinc, o.moh, options),
         "subject": sheet.subject,
         "effectiveDateTime": local(o.measured_at, sheet.zone),
-        "issued": local(sheet.report.released_at, sheet.zone),
+        "issued": sheet.released,
         "performer": [{"display": o.result.operator}] if o.result.operator else None,
         **_value(value, o.unit),
         "interpretation": [_interpretation(flag) for flag in o.result.flags if flag.strip()] if value else None,
         "note": [{"text": text} for text in _notes(o, letter)],
         "specimen": sheet.specimen,
-        "device": {"display": " ".join(t for t in (o.instrument, o.model, o.result.serial) if t)},
+        "device": _device(o.instrument, o.model, o.result.serial),
         "referenceRange": _range(o) if value else None,
     }
+
+
+# A laboratory has a few thousand of each of these; the rest of an Observation differs every time.
+
+
+@lru_cache(maxsize=4096)
+def _code(code: str, name: str, loinc: str, moh: str, options: FhirOptions) -> Written:
+    codes: list[Value] = []
+    if loinc:
+        codes.append({"system": LOINC, "code": loinc})
+    codes.append({"system": options.code_system or f"{options.system}/test", "code": code, "display": name})
+    if moh:
+        codes.append({"system": f"{options.system}/moh", "code": moh})
+    return written({"coding": codes, "text": name or code})
+
+
+@lru_cache(maxsize=1024)
+def _device(instrument: str, model: str, serial: str | None) -> Written:
+    return written({"display": " ".join(text for text in (instrument, model, serial) if text)})
 
 
 def _value(value: str | None, unit: str) -> Resource:
@@ -351,7 +370,12 @@ def _identifier(system: str, value: str) -> Resource:
 def _search(system: str, value: str) -> str:
     """``identifier=SYSTEM|VALUE`` as a token search writes it (R4 3.1.1.4.10), percent-encoded."""
     escaped = re.sub(r"([\\$,|])", r"\\\1", value)
-    return f"identifier={quote(f'{system}|{escaped}', safe=':/.-_~')}"
+    return f"identifier={_quoted(system)}%7C{escaped if escaped.isalnum() and escaped.isascii() else quote(escaped, safe='')}"
+
+
+@lru_cache(maxsize=64)
+def _quoted(system: str) -> str:
+    return quote(system, safe=":/.-_~")
 
 
 def _full_url(kind: str, name: str) -> str:
@@ -366,18 +390,3 @@ def _coded(field: str) -> tuple[str, str]:
 
 def _plain(part: str) -> str:
     return unescape(part, HL7, is_hl7=True).strip()
-
-
-def _without_empty(value: Value) -> Value:
-    """FHIR knows no empty text, list or object; what has no content is left out. Text without control characters."""
-    match value:
-        case dict():
-            return {
-                key: inner for key, given in value.items() if (inner := _without_empty(given)) not in (None, "", [], {})
-            }
-        case list():
-            return [inner for given in value if (inner := _without_empty(given)) not in (None, "", [], {})]
-        case str():
-            return _UNPRINTED.sub("", value) if not value.isspace() else ""
-        case _:
-            return value

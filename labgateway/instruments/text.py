@@ -79,7 +79,7 @@ _NOT_TEXT = frozenset({"base64", "bz2", "hex", "quopri", "rot13", "uu", "zlib", 
 
 
 def decode(data: bytes, encoding: str) -> str:
-    """Text of bytes in a declared encoding, in NFC where marks may be apart.
+    """Text of bytes in a declared encoding, in NFC.
 
     Bytes that the encoding does not know become U+FFFD, so that whoever reads them can see it.
     ascii-fold reads ASCII: it is the form of what we send to such instruments.
@@ -96,13 +96,13 @@ def decode(data: bytes, encoding: str) -> str:
         case "ascii-fold":
             return data.decode("ascii", "replace")
         case _:
-            return data.decode(encoding, "replace")
+            return unicodedata.normalize("NFC", data.decode(encoding, "replace"))
 
 
 def guess(data: bytes) -> tuple[str, bool]:
     """Text of bytes whose encoding nobody declared, and whether that is a guess (Latin-1) and no UTF-8."""
     try:
-        return data.decode("utf-8"), False
+        return unicodedata.normalize("NFC", data.decode("utf-8")), False
     except UnicodeDecodeError:
         return data.decode("latin-1"), True
 

@@ -56,7 +56,36 @@ def test_any_bytes_decode(data: bytes) -> None:
     for encoding in ("tcvn3", "vni", "viscii", "cp1258", "ascii-fold", "utf-8", "latin-1"):
         assert isinstance(decode(data, encoding), str)
     text, guessed = guess(data)
-    assert guessed == (text.encode() != data)
+    assert guessed == (text.encode() != data and text != unicodedata.normalize("NFC", data.decode("utf-8", "replace")))
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_every_letter_folds_to_ascii(letter: str) -> None:
+    """Outward, for an instrument that knows ASCII alone: each letter becomes its plain one, never a question mark."""
+    folded = encode(letter, "ascii-fold")
+    assert folded.isalpha() and folded.isascii() and len(folded) == 1
+    assert folded.decode().isupper() == letter.isupper()
+
+
+@pytest.mark.parametrize("encoding", ["cp1258", "vni", "utf-8", "utf-16-le"])
+@given(text=st.text(st.sampled_from(LETTERS), min_size=1))
+def test_marks_that_come_apart_are_put_together(encoding: str, text: str) -> None:
+    """However the instrument composes its letters, what is stored is NFC."""
+    apart = (
+        unicodedata.normalize("NFD", text).encode(encoding) if encoding.startswith("utf") else encode(text, encoding)
+    )
+    assert decode(apart, encoding) == text
+    if encoding == "utf-8":
+        assert guess(apart) == (text, False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1258", "ascii-fold"])
+def test_a_byte_that_does_not_decode_is_marked(encoding: str) -> None:
+    """It is no error and does not vanish: U+FFFD stands in its place, and the text around it is read."""
+    raw = {"utf-8": b"Nguy\xffn", "cp1258": b"Nguy\x8an", "ascii-fold": b"Nguy\xffn"}[encoding]
+    text = decode(raw, encoding)
+    assert "\N{REPLACEMENT CHARACTER}" in text
+    assert text.startswith("Nguy")
 
 
 def test_names_of_encodings() -> None:

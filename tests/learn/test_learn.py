@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from labgateway.learn import Draft, Material, draft_of, guess_of, material_of
 from labgateway.mapping.table import NOT_DECIDED, parse
 from labgateway.model import Result
 from labgateway.protocols import astm_frames
+from labgateway.store import journal
+from labgateway.store.engine import Store
 from tests.bless import captures_of
 from tests.reference import FOLDER, judge
 from tests.test_every_driver import DRIVERS
@@ -254,3 +258,29 @@ def test_a_known_instrument_is_said(
     assert main(["learn", str(capture), "--name", "my_sta"]) == 0
     assert "stago_sta recognises these messages: use that driver instead" in capsys.readouterr().out
     assert "stago_sta" in (tmp_path / "learned" / "my_sta" / "NOTES.md").read_text()
+
+
+def test_from_stored_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an instrument in config.toml: whole messages of the last days, read beside a running gateway."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "config.toml").write_text(
+        '[gateway]\n[instrument.new]\ndriver = "generic_astm"\nmapping = "new.toml"\n'
+        'line = { kind = "tcp-listen", host = "127.0.0.1", port = 5101 }\n'
+    )
+    asyncio.run(_stored(tmp_path, days=90, raw=MESSAGE.replace(b"WBC", b"OLD")))
+    asyncio.run(_stored(tmp_path, days=1, raw=MESSAGE))
+    assert main(["learn", "new", "--name", "acme_haem3"]) == 0
+    capsys.readouterr()
+    assert set(load(tmp_path / "learned" / "acme_haem3").tests) == {"WBC", "HGB"}
+    assert main(["learn", "other", "--name", "acme_other"]) == 1
+    assert "neither a file nor an instrument" in capsys.readouterr().err
+
+
+async def _stored(site: Path, *, days: int, raw: bytes) -> None:
+    at = datetime.now(UTC) - timedelta(days=days)
+    store = Store.open(f"sqlite:///{site}/data/labgateway.db")
+    await store.submit(lambda c: journal.append(c, instrument="new", protocol="astm", peer="", received_at=at, raw=raw))
+    await store.close()

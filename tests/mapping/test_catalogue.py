@@ -68,3 +68,24 @@ def test_check_digits() -> None:
     assert check_digit_fits("718-7")
     for wrong in ("718-6", "781-7", "7187", "718-77", "-7", "718-", "abc-1", "７18-7", ""):
         assert not check_digit_fits(wrong), wrong
+
+
+MOLAR = {
+    "GLU": "180.156", "CREA": "113.118", "UA": "168.11", "TBIL": "584.66", "CHOL": "386.65", "HDL": "386.65", "LDL": "386.65",
+    "TG": "885.4", "CA": "40.078", "MG": "24.305", "PHOS": "30.974", "FE": "55.845", "LAC": "90.08", "NH3": "17.031", "FT4": "776.87",
+    "FT3": "650.97", "CORT": "362.46", "TESTO": "288.42", "E2": "272.38", "PROG": "314.46", "B12": "1355.37", "FOL": "441.4",
+}  # fmt: skip
+"""Grams a mole, from the sums of atomic masses."""
+
+
+@pytest.mark.parametrize("code", MOLAR)
+def test_factors_from_mass_to_moles(code: str) -> None:
+    """Each factor is what the molar mass says, to within what laboratories round."""
+    found = 0
+    for unit, times in by_code()[code].factors:
+        mass, moles = units.read(unit), units.read(by_code()[code].ucum)
+        if mass is not None and moles is not None and mass.above == ("g",) and moles.above == ("mol",):
+            exact = Decimal(10) ** (mass.tens - moles.tens) / Decimal(MOLAR[code])
+            assert close(times, exact), f"{code}: {unit} {times} {exact}"
+            found += 1
+    assert found

@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass
 from labgateway.config.checks import (
     ONLY,
     Connections,
-    Database,
     File,
     Host,
     Networks,
@@ -20,8 +19,9 @@ from labgateway.config.checks import (
     Seconds,
     Text,
 )
+from labgateway.config.destinations import EmrDatabase
 
-SUPPORTED = frozenset({"mllp-listen", "fhir-listen", "folder"})
+SUPPORTED = frozenset({"mllp-listen", "fhir-listen", "folder", "sql"})
 
 
 def _one_or_more(value: object) -> object:
@@ -100,9 +100,9 @@ class FolderOrders:
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)
 class SqlOrders:
-    """[orders.NAME] kind "sql": a query asked again every every_s seconds."""
+    """[orders.NAME] kind "sql": a query asked again every every_s seconds; its columns are those of a CSV table."""
 
-    url: Database = Field(repr=False)
+    url: EmrDatabase = Field(repr=False)
     query_file: File
     kind: Literal["sql"] = "sql"
     password_file: File | None = None

@@ -1,4 +1,4 @@
-"""Where orders come from, made of their sections: by MLLP, by FHIR, from a folder. None is opened here.
+"""Where orders come from, made of their sections: by MLLP, by FHIR, from a folder, from a database. None is opened here.
 
 mllp-listen   TcpListen ── OrderConversation ──┐
 fhir-listen   TcpListen ── HttpConversation ───┼── a job of the writer ── the caller's told
@@ -15,13 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from labgateway.config import FhirListen, FolderOrders, ListenTls, MllpListen, OrdersSection
+from labgateway.config import FhirListen, FolderOrders, ListenTls, MllpListen, OrdersSection, SqlOrders
+from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.errors import LabgatewayError
 from labgateway.gateway.http_door import HttpConversation
 from labgateway.gateway.http_door import Taken as HttpTaken
 from labgateway.gateway.order_door import OrderConversation
 from labgateway.gateway.order_door import Taken as Answered
 from labgateway.gateway.order_folder import OrderFolder
+from labgateway.gateway.order_query import OrderQuery
 from labgateway.orders import OrderRules
 from labgateway.orders.fhir import FhirRules
 from labgateway.pipeline.ids import new_id
@@ -70,8 +72,7 @@ class Tools:
 
 
 def source(name: str, section: OrdersSection, tools: Tools) -> Source:
-    """Make the source of a section. Raises LabgatewayError for a kind that this version does not run, and for files that
-    cannot be used."""
+    """Make the source of a section. Raises LabgatewayError for files that cannot be used."""
     match section:
         case MllpListen():
             return _mllp(name, section, tools)
@@ -79,8 +80,8 @@ def source(name: str, section: OrdersSection, tools: Tools) -> Source:
             return _fhir(name, section, tools)
         case FolderOrders():
             return _folder(name, section, tools)
-        case _:
-            raise LabgatewayError(f"orders of kind {section.kind} are not run by this version")
+        case SqlOrders():
+            return _sql(name, section, tools)
 
 
 def file_rules(name: str, section: OrdersSection | None, timezone: str) -> FileRules:
@@ -164,6 +165,33 @@ def _folder(name: str, section: FolderOrders, tools: Tools) -> Source:
     return OrderFolder(
         name, section.path, section.pattern, section.rest_s, take, say=tools.say, spawn=tools.spawn
     )  # fmt: skip
+
+
+def _sql(name: str, section: SqlOrders, tools: Tools) -> Source:
+    def take(data: bytes, _: str) -> Awaitable[FileTaken]:
+        job = take_file(
+            data,
+            rules=tools.rules(),
+            reading=file_rules(name, section, tools.timezone()),
+            now=tools.now(),
+            name="query",
+        )
+        return submitted(name, job, tools)
+
+    try:
+        password = read_secret(section.password_file)
+    except SecretError as error:
+        raise LabgatewayError(str(error)) from error
+    return OrderQuery(
+        name,
+        section.url,
+        section.query_file,
+        section.every_s,
+        take,
+        password=password,
+        say=tools.say,
+        spawn=tools.spawn,
+    )
 
 
 async def submitted(name: str, job: Job, tools: Tools) -> FileTaken:

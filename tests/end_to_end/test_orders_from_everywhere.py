@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import ssl
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 import trustme
+from sqlalchemy import create_engine
 
 from tests.delivery.emr import Emr
 from tests.end_to_end.analyzer import wait_until
 from tests.end_to_end.gateway import free_port
-from tests.end_to_end.test_first_light import Site, oml, seen, send_astm, states, xn
+from tests.end_to_end.test_first_light import Site, oml, seen, send_astm, send_hl7, states, xn
 from tests.orders.test_fhir import alone, bundle
+from tests.postgresql import schema
 
 TOKEN = "ZZCANARY-very-secret"
 
@@ -193,3 +196,93 @@ async def test_orders_by_hand(tmp_path: Path) -> None:
             assert (listed["source"], listed["patient"]) == ("import", "BN001")
         stopped = gateway.run("orders", "import", str(file))
         assert (stopped.returncode, "No gateway answers" in stopped.stderr) == (1, True)
+
+
+async def test_a_result_that_went_to_the_wrong_tube(tmp_path: Path) -> None:
+    """The order moves to another tube after its result went out: a person is told, moves the result, the EMR hears W and F."""
+    async with Emr() as emr:
+        site = Site(tmp_path, emr)
+        with site.gateway as gateway:
+            await asyncio.to_thread(send_hl7, site.orders, oml("S1", placer="O-1"))
+            await asyncio.to_thread(send_astm, site.xn, xn("S1"))
+            await seen(emr, 3)
+            await asyncio.to_thread(send_hl7, site.orders, oml("S2", placer="O-1", control="XO", number=2))
+            told = [json.loads(line) for line in gateway.run("parked", "--json").stdout.splitlines()]
+            assert {(item["reason"], item["is_out"], item["code"]) for item in told} == {
+                ("ORDER_CANCELLED", True, code) for code in ("WBC", "HGB", "PLT")
+            }
+            assert "has gone out" in " ".join(gateway.run("parked").stdout.split())
+            one = next(item for item in told if item["code"] == "WBC")
+            act = ("parked", "relink", one["id"], "--by", "Hoa", "--because", "relabelled", "--to", "S2")
+            for more, words in (
+                ((), "--version N"),
+                (("--version", "9"), "has changed since you looked"),
+                (("--version", str(one["version"])), "--identity-checked"),
+            ):
+                done = gateway.run(*act, *more)
+                assert (done.returncode, words in done.stdout) == (1, True), done.stdout
+            done = gateway.run(*act, "--version", str(one["version"]), "--identity-checked")
+            assert done.returncode == 0, done.stdout
+            await seen(emr, 5)
+            assert not emr.complaints
+            wbc = [
+                (c.specimen.split("^")[0], c.letter, c.value) for c in emr.charts.values() if c.code.startswith("WBC")
+            ]
+            assert wbc == [("S1", "F", "5.21"), ("S1", "W", "5.21"), ("S2", "F", "5.21")]
+            again = gateway.run(*act, "--version", str(one["version"] + 1), "--identity-checked")
+            assert (again.returncode, "A later version" in again.stdout) == (1, True), again.stdout
+            assert gateway.run("balance").returncode == 0
+            assert len(gateway.events("sent_and_in_doubt")) == 1
+
+
+async def test_orders_from_a_database(tmp_path: Path) -> None:
+    """The site's query is asked again and again; only what differs is taken: new, moved, cancelled; wrong rows are refused."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(schema())
+        database = create_engine(url)
+        stack.callback(database.dispose)
+
+        def run(*statements: str) -> None:
+            with database.begin() as connection:
+                for one in statements:
+                    connection.exec_driver_sql(one)
+
+        run(
+            "CREATE TABLE ordered (number text, tube text, test text, patient text, born date, state text)",
+            "INSERT INTO ordered VALUES ('O-1', 'S1', 'CBC', 'BN001', '1972-08-15', 'NW'), ('O-2', 'S2', 'CBC', 'BN002', null, null)",
+            "INSERT INTO ordered VALUES ('O-3', '', 'CBC', 'BN003', null, null)",
+        )
+        (tmp_path / "orders.sql").write_text(
+            'SELECT number AS "order", tube AS specimen, test, patient, born AS birth_date, state AS action FROM ordered\n'
+            "WHERE patient LIKE 'BN%' -- 08:00\n",
+            encoding="utf-8",
+        )
+        extra = f'[orders.db]\nkind = "sql"\nurl = "{url}"\nquery_file = "orders.sql"\nevery_s = 0.3\n'
+        async with Emr() as emr:
+            site = Site(tmp_path, emr, extra=extra)
+            with site.gateway as gateway:
+                await asyncio.to_thread(wait_until, lambda: bool(gateway.events("orders")), what="the first look")
+                await asyncio.to_thread(send_astm, site.xn, xn("S1"), xn("S2"))
+                await seen(emr, 6)
+                assert {one.placer for one in emr.charts.values()} == {"O-1", "O-2"}
+                run(
+                    "UPDATE ordered SET tube = 'S9' WHERE number = 'O-2'",
+                    "UPDATE ordered SET state = 'CA' WHERE number = 'O-1'",
+                )
+                await asyncio.to_thread(wait_until, lambda: len(gateway.events("orders")) == 2, what="what changed")
+                listed = {s: json.loads(gateway.run("orders", "list", s, "--json").stdout) for s in ("S1", "S2", "S9")}
+                assert {s: one["state"] for s, one in listed.items()} == {
+                    "S1": "cancelled",
+                    "S2": "cancelled",
+                    "S9": "open",
+                }
+                await asyncio.sleep(1)
+                assert len(gateway.events("orders")) == 2, "what did not change is not taken again"
+                run("ALTER TABLE ordered RENAME TO gone")
+                await asyncio.to_thread(wait_until, lambda: bool(gateway.events("orders_query")), what="the trouble")
+                assert gateway.status()["orders_from"]["db"]["trouble"]
+                run(
+                    "ALTER TABLE gone RENAME TO ordered",
+                    "INSERT INTO ordered VALUES ('O-5', 'S5', 'CBC', 'BN5', null, null)",
+                )
+                await asyncio.to_thread(wait_until, lambda: len(gateway.events("orders")) == 3, what="it goes on")

@@ -207,6 +207,15 @@ class Reason(Enum):
         "Read its answer, correct the cause there or in the mapping, then retry.",
     )
 
+    NOT_THERE = (
+        "The destination took a result and does not hold it (any more).",
+        "Ask whoever keeps it why; `labgateway resend` sends the delivery again; then dismiss this.",
+    )
+    DIFFERS_THERE = (
+        "The destination holds something else than it was sent.",
+        "Compare both, correct it there, then dismiss this; where it is right again, the next comparison closes it.",
+    )
+
     @property
     def what(self) -> str:
         """What happened, one sentence."""

@@ -34,6 +34,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("qc", "qc_command"),
     ("store", "store_command"),
     ("destination", "destination_command"),
+    ("reconcile", "reconcile_command"),
+    ("prune", "prune_command"),
     ("deliveries", "deliveries_command"),
     ("resend", "resend_command"),
     ("shadow", "shadow_command"),

@@ -18,12 +18,12 @@ _ACTIONS = {
     "relink": "it belongs to another specimen or order: taken back where it was sent, sent where it belongs",
     "retry": "send a refused delivery again",
     "skip": "give a refused delivery up, later ones of that specimen go on",
-    "dismiss": "a parked or incomplete message needs nothing any more; its bytes are kept",
+    "dismiss": "a parked or incomplete message (its bytes are kept) or a difference needs nothing any more",
     "replay": "read a message again, after its driver or mapping was mended",
 }
 
 _EPILOG = """\
-ids: m17 is message 17, d5 is delivery 5, twenty characters are an observation.
+ids: m17 is message 17, d5 is delivery 5, f3 is difference 3, twenty characters are an observation.
 
   labgateway parked
   labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --version 1 --by "Nguyễn Thị Hoa" --because "checked with the ward"
@@ -157,4 +157,4 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _id(item: Any) -> str:
-    return {"message": "m", "delivery": "d"}.get(item.subject, "") + str(item.id)
+    return {"message": "m", "delivery": "d", "difference": "f"}.get(item.subject, "") + str(item.id)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from labgateway.config.checks import (
@@ -26,6 +26,7 @@ from labgateway.config.checks import (
     Texts,
     TimeZone,
     YesNo,
+    wrong,
 )
 from labgateway.config.destinations import DestinationSection
 from labgateway.config.lines import LineSection, TcpLine, TcpListenLine
@@ -36,10 +37,26 @@ SecondIds = tuple[Literal["patient", "birth_date", "sex", "name"], ...]
 CheckDigit = Literal["", "luhn", "mod11", "iso7064-11-2", "iso7064-37-2", "iso7064-97-10", "isbt128"]
 
 
+def _time_of_day(value: str) -> str:
+    if value and not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise wrong("is no time of day.", 'Write hours and minutes, such as "03:30", or "" for never.')
+    return value
+
+
+def _keep_days(value: int) -> int:
+    if value and not 30 <= value <= 36500:
+        cure = (
+            "Write 0 to keep everything, or at least 30 days; how long results must be kept is said by law, not by us."
+        )
+        raise wrong("is too short or too long.", cure)
+    return value
+
+
 @dataclass(frozen=True, slots=True, config=ONLY)
 class Gateway:
     """[gateway]: who we are, and where our files are. name: MSH-3, facility: MSH-4 of what we send.
 
+    daily_at: when, by the site's clock, destinations are compared with what they were sent and old rows are taken out; "" never.
     two_persons: a changed mapping file is accepted by two different people. sensitive: EMR tests that a
     destination may leave out, or be the only one to get.
     """
@@ -51,15 +68,20 @@ class Gateway:
     mappings: File = Field(default="mappings", validate_default=True)
     drivers: Files = Field(default=("drivers",), validate_default=True)
     two_persons: YesNo = False
+    daily_at: Annotated[str, AfterValidator(_time_of_day)] = "03:30"
     sensitive: Texts = ()
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)
 class Store:
-    """[store]. url: None until `load` has put the SQLite file in [gateway] data there."""
+    """[store]. url: None until `load` has put the SQLite file in [gateway] data there.
+
+    keep_days: what is done with is taken out after so many days; 0: never.
+    """
 
     url: Database | None = Field(default=None, repr=False)
     password_file: File | None = None
+    keep_days: Annotated[int, AfterValidator(_keep_days)] = 0
 
 
 @dataclass(frozen=True, slots=True, config=ONLY)

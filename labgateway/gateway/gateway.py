@@ -28,8 +28,10 @@ from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreErr
 from labgateway.gateway import build
 from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
+from labgateway.gateway.daily import Daily
 from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.pump import Pump
+from labgateway.gateway.reconcile import proof_of
 from labgateway.gateway.resending import send_again
 from labgateway.gateway.sources import Job, Source, Told, Tools, file_rules, source, submitted
 from labgateway.gateway.telling import Telling
@@ -104,6 +106,7 @@ class Gateway:
         self._pump = Pump(store, lambda: self.rules, self._processed, say=say, utcnow=utcnow)
         self._answers = Answers(store, lambda: self.rules, self.lines, self._spawn, say, utcnow)
         self._downloads: dict[str, tuple[Downloads, asyncio.Task[None]]] = {}
+        self._daily = Daily(store, lambda: self.config, say, utcnow)
         self._telling = Telling(
             store, self._listeners, self._standing, lambda: self.config.gateway.name,
             lambda: self.config.matching.alarm_h, utcnow,
@@ -139,6 +142,7 @@ class Gateway:
             self._spawn(self._open_shut(), "open ports"),
             self._spawn(self._certificates.run(), "certificates"),
             self._spawn(self._telling.run(), "telling"),
+            self._spawn(self._daily.run(), "daily"),
         ]
         for name, section in self.config.orders.items():
             await self._open_door(name, section)
@@ -581,6 +585,12 @@ class Gateway:
                 return await self.status()
             case "import":
                 return await self._import(request)
+            case "differences":
+                opened, closed = await self._daily.record(proof_of(request))
+                return {"opened": opened, "closed": closed}
+            case "prune":
+                pruned = await self._daily.prune_some(request)
+                return asdict(pruned)
             case "resend":
                 words = await send_again(self.store, self.config, request, self._utcnow(), self._wake)
                 self._say("person", action="resend")

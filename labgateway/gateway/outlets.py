@@ -60,7 +60,7 @@ def destination(
         case SqlDestination():
             return SqlOut(
                 section.url, section.table, table_columns(section), timezone=settings.timezone,
-                password_file=section.password_file, update=section.corrections == "update", answer_s=section.answer_s,
+                password_file=section.password_file, update=updates(section), answer_s=section.answer_s,
             )  # fmt: skip
         case FolderDestination():
             unfit: Callable[[bytes], str] = sheets.unfit if section.format == "table4" else lambda _: ""
@@ -82,6 +82,21 @@ def destination(
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")
 
 
+def readable(section: DestinationSection, timezone: str) -> SqlOut | None:
+    """A destination of its own to read back what was sent; None where that cannot be or is not wanted. Close it."""
+    if not isinstance(section, SqlDestination) or not section.read_back:
+        return None
+    return SqlOut(
+        section.url, section.table, table_columns(section), timezone=timezone, password_file=section.password_file,
+        update=updates(section), answer_s=section.answer_s,
+    )  # fmt: skip
+
+
+def updates(section: DestinationSection) -> bool:
+    """Whether a correction takes the place of what it corrects there."""
+    return isinstance(section, SqlDestination) and section.corrections == "update"
+
+
 def table_columns(section: SqlDestination) -> dict[str, str]:
     """Column -> field, as declared or all that there are."""
     if section.columns:
@@ -93,7 +108,7 @@ def table_columns(section: SqlDestination) -> dict[str, str]:
 def statement(section: SqlDestination) -> str:
     """The statement that makes the table of a destination, in the words of its database."""
     dialect = make_url(section.url).get_backend_name()
-    return sql_shape.ddl(section.table, table_columns(section), dialect, update=section.corrections == "update")
+    return sql_shape.ddl(section.table, table_columns(section), dialect, update=updates(section))
 
 
 def missing(section: DestinationSection) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.take import MENDABLE, compute_again, send
-from labgateway.store import audit, journal, orders, outbox, results
+from labgateway.store import audit, differences, journal, orders, outbox, results
 from labgateway.store.results import Stored
 
 
@@ -70,6 +70,10 @@ def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[C
                 if not journal.dismiss(connection, int(number)):
                     raise LabgatewayError(f"Message {number} is neither parked nor incomplete.")
                 done = Deed(f"Message {number} is dismissed; its bytes are kept.", "dismissed")
+            case "dismiss", "difference":
+                if not differences.close(connection, int(number)):
+                    raise LabgatewayError(f"Difference {number} does not wait for a person (any more).")
+                done = Deed(f"Difference {number} is dismissed.", "dismissed")
             case "replay", "message":
                 if not journal.reopen(connection, int(number)):
                     raise LabgatewayError(f"There is no message {number} that could be read again.")
@@ -98,13 +102,13 @@ def _touched(connection: Connection, number: str, done: Deed, before: Stored | N
 
 
 def _subject(name: str) -> tuple[str, str]:
-    """``m17`` or ``17``: message; ``d17``: delivery; an id of 20 characters: observation."""
+    """``m17`` or ``17``: message; ``d17``: delivery; ``f17``: difference; an id of 20 characters: observation."""
     if len(name) == 20:
         return "observation", name.upper()
     kind, digits = (name[0].lower(), name[1:]) if name[:1].isalpha() else ("m", name)
-    if not digits.isdigit() or kind not in ("m", "d") or len(digits) > 18:
+    if not digits.isdigit() or kind not in ("m", "d", "f") or len(digits) > 18:
         raise LabgatewayError(f"{name[:40]!r} is no id of ours; labgateway parked lists them.")
-    return {"m": "message", "d": "delivery"}[kind], digits
+    return {"m": "message", "d": "delivery", "f": "difference"}[kind], digits
 
 
 def _move(destination: str | None, number: str, words: str, state: str) -> Deed:

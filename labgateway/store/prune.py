@@ -1,7 +1,8 @@
 """Rows that nobody waits for any more and that are older than the site keeps them: counted, and taken out.
 
 A message goes with its results and observations when all of it is done with: it was read (or superseded, or dismissed),
-no observation of it waits, is held or is in doubt, and no delivery of any of them waits or is parked. A delivery goes with the last
+no observation of it waits, is held or is in doubt, and no delivery of any of them waits, is
+parked or was found to differ at its destination. A delivery goes with the last
 observation that it carried. What is queued, held, parked or incomplete stays, however old (R11). What people did
 (audit) stays for ever.
 """
@@ -50,7 +51,8 @@ _DONE = """
         SELECT 1 FROM observation o WHERE o.transmission_id = t.id AND (
             o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL) OR EXISTS (
                 SELECT 1 FROM delivery_observation l JOIN delivery d ON d.id = l.delivery_id
-                WHERE l.observation_id = o.id AND (d.state IN ('waiting', 'parked') OR d.created_at >= :before))))
+                WHERE l.observation_id = o.id AND (d.state IN ('waiting', 'parked') OR d.created_at >= :before
+                    OR EXISTS (SELECT 1 FROM difference f WHERE f.delivery_id = d.id AND f.state = 'open')))))
 """
 _ORDERS_DONE = """
     received_at < :before AND changed_at < :before
@@ -102,12 +104,15 @@ def prune(connection: Connection, before: datetime, limit: int = AT_ONCE) -> Pru
         connection, "SELECT DISTINCT delivery_id FROM delivery_observation WHERE observation_id IN :of", observations
     )
     _run(connection, "DELETE FROM delivery_observation WHERE observation_id IN :of", observations)
-    gone = _run(
+    deliveries = _column(
         connection,
-        "DELETE FROM delivery WHERE id IN :of AND state NOT IN ('waiting', 'parked') "
+        "SELECT id FROM delivery WHERE id IN :of AND state NOT IN ('waiting', 'parked') "
         "AND NOT EXISTS (SELECT 1 FROM delivery_observation l WHERE l.delivery_id = delivery.id)",
         deliveries,
     )
+    _run(connection, "DELETE FROM attempt WHERE delivery_id IN :of", deliveries)
+    _run(connection, "DELETE FROM difference WHERE delivery_id IN :of AND state = 'closed'", deliveries)
+    gone = _run(connection, "DELETE FROM delivery WHERE id IN :of", deliveries)
     _run(connection, "DELETE FROM observation WHERE id IN :of", observations)
     results = _run(connection, "DELETE FROM result WHERE transmission_id IN :of", messages)
     _run(connection, "DELETE FROM transmission WHERE id IN :of", messages)

@@ -3,8 +3,8 @@
     transmission ──< result ──< observation >── lab_order        order_message
     (raw bytes)      (its words)     │          (one ordered test)   (raw bytes, our answer)
                                      └──< delivery_observation >── delivery (bytes owed to one destination)
-    aliquot: tubes taken from tubes. attempt: what a destination said before. told: what instruments were told to
-    measure. audit: who did what. meta: what the store says of itself.
+    aliquot: tubes taken from tubes. attempt: what a destination said before. difference: what it does not hold as it
+    was sent. told: what instruments were told to measure. audit: who did what. meta: what the store says of itself.
 
 Moments are UTC in microseconds since 1970, as integers: exact, sortable, the same in every database.
 """
@@ -273,6 +273,21 @@ attempt = Table(
     Column("first_at", Moment, nullable=False),
     Column("last_at", Moment, nullable=False),
     Column("times", Integer, nullable=False, comment="how often in a row"),
+    Index(None, "delivery_id"),
+)
+
+difference = Table(
+    "difference",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("delivery_id", Number, ForeignKey("delivery.id"), nullable=False),
+    Column("observation_id", String(32), nullable=False),
+    Column("detail", Text, nullable=False, comment="the columns that differ; empty: it is not there"),
+    Column("found_at", Moment, nullable=False),
+    Column("state", String(8), nullable=False, comment="open, closed"),
+    UniqueConstraint("destination", "observation_id"),
+    Index(None, "state"),
     Index(None, "delivery_id"),
 )
 

@@ -19,7 +19,7 @@ from labgateway.store.tables import OBSERVATION_DOUBT, OBSERVATION_OPEN, from_us
 class Item:
     """One thing that waits for a person.
 
-    subject: ``message``, ``observation`` or ``delivery``; id: its number there. since: UTC. where: the
+    subject: ``message``, ``observation``, ``delivery`` or ``difference``; id: its number there. since: UTC. where: the
     instrument or destination. specimen, code, value: for the person's eyes, never for a log. row_version:
     what a decision about an observation must name.
     """
@@ -70,6 +70,20 @@ def items(connection: Connection, *, waiting_before: datetime | None = None, lim
         )
         for row in connection.execute(parked, {"n": limit})
     ]  # fmt: skip
+    differs = text(
+        "SELECT f.id, f.destination, f.observation_id, f.detail, f.found_at, f.delivery_id, d.lane, o.code, o.value, o.unit "
+        "FROM difference f JOIN delivery d ON d.id = f.delivery_id LEFT JOIN observation o ON o.id = f.observation_id "
+        "WHERE f.state = 'open' ORDER BY f.id LIMIT :n"
+    )
+    found += [
+        Item(
+            "difference", str(row.id), row.destination,
+            Problem(Reason.DIFFERS_THERE if row.detail else Reason.NOT_THERE,
+                    f"delivery d{row.delivery_id}" + (f", {row.detail}" if row.detail else "")),
+            from_us(row.found_at), row.lane, row.code, row.value, row.unit,
+        )
+        for row in connection.execute(differs, {"n": limit})
+    ]  # fmt: skip
     return sorted(found, key=lambda item: item.since)[:limit]
 
 
@@ -80,6 +94,7 @@ def count(connection: Connection, *, waiting_before: datetime | None = None) -> 
         f"SELECT count(*) FROM observation WHERE {OBSERVATION_OPEN} AND state = 'held'": {},  # noqa: S608
         f"SELECT count(*) FROM observation WHERE {OBSERVATION_DOUBT}": {},  # noqa: S608
         "SELECT count(*) FROM delivery WHERE state = 'parked'": {},
+        "SELECT count(*) FROM difference WHERE state = 'open'": {},
     }
     if waiting_before is not None:
         late = f"SELECT count(*) FROM observation WHERE {OBSERVATION_OPEN} AND state = 'waiting' AND received_at < :t"  # noqa: S608

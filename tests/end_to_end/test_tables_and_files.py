@@ -6,11 +6,14 @@ import asyncio
 import csv
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -153,3 +156,69 @@ async def test_a_table_of_the_emr(tmp_path: Path, url: str) -> None:
         await hospital.settled(12, "table")
         log = "\n".join(gateway.raw_log)
         assert "S3002" not in log and "66.6" not in log
+
+
+async def test_what_the_table_holds_is_compared_with_what_was_sent(tmp_path: Path, url: str) -> None:
+    """A row that vanished and one that was changed: found, shown to a person, closed when right again or dismissed."""
+    today = datetime.now(ZoneInfo("Asia/Ho_Chi_Minh")).date().isoformat()
+    hospital = Hospital(tmp_path, f'[destination.table]\nkind = "sql"\nurl = "{url}"\ntable = "lab"\nretry_max_s = 1')
+    run(url, hospital.gateway.run("destination", "ddl", "table").stdout.rstrip().rstrip(";"))
+    with hospital.gateway as gateway:
+        await hospital.measures(*(xn(f"S4{n:03}", wbc=f"{n}.50") for n in range(5)))
+        await hospital.settled(5, "table")
+        good = gateway.run("reconcile", "--day", today, "--json")
+        assert good.returncode == 0, good.stdout + good.stderr
+        (proof,) = json.loads(good.stdout)
+        assert (proof["states"], proof["compared"], proof["found"]) == ({"settled": 5}, 15, [])
+        run(url, "UPDATE lab SET value = '3.5' WHERE specimen = 'S4003' AND code = 'WBC'")
+        run(url, "DELETE FROM lab WHERE specimen = 'S4001' AND code = 'PLT'")
+        bad = gateway.run("reconcile", "table", "--day", today)
+        assert bad.returncode == 1 and "differs in value" in bad.stdout and "is not there" in bad.stdout
+        items = {item["reason"]: item for item in map(json.loads, gateway.run("parked", "--json").stdout.splitlines())}
+        assert {(r, i["specimen"], i["code"]) for r, i in items.items()} == {
+            ("NOT_THERE", "S4001", "PLT"), ("DIFFERS_THERE", "S4003", "WBC"),
+        }  # fmt: skip
+        run(url, "UPDATE lab SET value = '3.50' WHERE specimen = 'S4003' AND code = 'WBC'")
+        number = items["NOT_THERE"]["id"]
+        done = gateway.run("parked", "dismiss", number, "--by", "Lan", "--because", "wanted")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert gateway.run("reconcile", "--day", today).returncode == 1, "what is dismissed still differs"
+        assert gateway.run("parked", "--json").stdout == "", "and is not asked about again"
+        again = gateway.run(
+            "resend", items["NOT_THERE"]["detail"].split()[1], "--by", "Lan", "--because", "row was lost"
+        )
+        assert again.returncode == 0, again.stdout + again.stderr
+
+        def is_back() -> bool:
+            return run(url, "SELECT count(*) FROM lab") == [(15,)]
+
+        await asyncio.to_thread(wait_until, is_back, what="the row")
+        await hospital.settled(5, "table")
+        assert gateway.run("reconcile", "--day", today).returncode == 0
+        assert gateway.run("reconcile", "nobody").returncode == 1
+        assert "S400" not in "\n".join(gateway.raw_log)
+
+
+async def test_prune_counts_first_and_takes_out_only_when_told(tmp_path: Path) -> None:
+    """What is fresh stays; days below 30 and a deed without a name are refused."""
+    folders(tmp_path)
+    hospital = Hospital(tmp_path, '[destination.files]\nkind = "folder"\npath = "out/hl7"')
+    with hospital.gateway as gateway:
+        await hospital.measures(xn("S5001"), xn("S5002"))
+        await hospital.settled(2, "files")
+        store = sqlite3.connect(tmp_path / "data" / "labgateway.db")
+        store.execute("UPDATE transmission SET received_at = received_at - 40 * 86400 * 1000000 WHERE id = 1")
+        store.execute("UPDATE delivery SET created_at = created_at - 40 * 86400 * 1000000 WHERE id = 1")
+        store.commit()
+        store.close()
+        would = gateway.run("prune", "--days", "30", "--json")
+        assert json.loads(would.stdout) == {
+            "days": 30, "done": False, "messages": 1, "results": 4, "observations": 4, "deliveries": 1, "orders": 0,
+        }  # fmt: skip
+        assert gateway.status()["messages"] == {"processed": 2}
+        assert "at least 30" in gateway.run("prune").stderr
+        assert "--by" in gateway.run("prune", "--days", "30", "--now").stderr
+        did = gateway.run("prune", "--days", "30", "--now", "--by", "Lan", "--because", "test", "--json")
+        assert json.loads(did.stdout) == {**json.loads(would.stdout), "done": True}
+        assert gateway.status()["messages"] == {"processed": 1}
+        assert hospital.deliveries("files") == {"settled": 1}

@@ -196,12 +196,17 @@ def _versioned(
         case versions.First(letter=letter):
             pass
     added = None
-    if mapped.line is not None and (mapped.line.holding is not None or target.emr in mapping.ranges):
+    has_rules = mapped.line is not None and mapped.line.holding is not None
+    if has_rules or target.emr in mapping.ranges:
         added = _added(case, mapping, mapped, target, beside)
     if problem is None and state is ObservationState.HELD:
         if mapped.hold is not None:
             problem = mapped.hold
-        elif (rule := _rule(case, mapped, target, order, beside, _released_by_hand(priors, replaces, new))) is not None:
+        elif (
+            has_rules
+            and not _released_by_hand(priors, replaces, new)
+            and (rule := _rule(case, mapped, target, order, beside))
+        ):
             problem = rule
         elif case.manual:
             problem = Problem(Reason.MANUAL_RELEASE)
@@ -219,12 +224,8 @@ def _added(case: Case, mapping: Mapping, mapped: Mapped, target: Target, beside:
     return review.added(mapping, mapped, target.emr, case.result, beside, days, case.flag_words)
 
 
-def _rule(
-    case: Case, mapped: Mapped, target: Target, order: Order | None, beside: Order | None, seen: bool
-) -> Problem | None:
-    """The rule of the lab that lets a person look first; none where a person has seen and released these very words."""
-    if seen or mapped.line is None or mapped.line.holding is None:
-        return None
+def _rule(case: Case, mapped: Mapped, target: Target, order: Order | None, beside: Order | None) -> Problem | None:
+    """The rule of the lab that lets a person look first; None: none does."""
     neighbours = None if beside is None or case.neighbours is None else case.neighbours(target.emr, beside, order)
     return review.held(mapped, case.result, neighbours)
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import aiomqtt
 import pytest
+import trustme
 
 from labgateway.delivery import document
 from labgateway.delivery.mqtt_out import NOBODY, Broker, MqttDestination, Topics, read_answer
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
+from labgateway.transports import tls
 from tests.brokers import Server, mosquitto
 from tests.delivery.reports import PERSON, SETTINGS, observation, order, report
 
@@ -253,3 +255,36 @@ async def test_what_is_no_document() -> None:
     assert isinstance(await way.send(b"MSH|^~\\&|", "M"), Refused)
     assert isinstance(await way.send(BODY, "M"), Unreachable)
     await way.close()
+
+
+async def test_encrypted_and_the_broker_is_who_it_says(tmp_path: Path) -> None:
+    """Our own authority: taken. Another authority, another name: no byte of a message leaves."""
+    ours, theirs = trustme.CA(), trustme.CA()
+    outcomes: list[Outcome] = []
+    for names in (["127.0.0.1"], ["other.example"]):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        certificate = ours.issue_cert(*names)
+        certificate.private_key_pem.write_to_path(folder / "key.pem")
+        certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+        server = mosquitto(
+            folder / "mosquitto", more=f"allow_anonymous true\ncertfile {folder}/cert.pem\nkeyfile {folder}/key.pem"
+        )
+        server.start()
+        try:
+            for authority in (ours, theirs):
+                authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+                context = tls.context(tls.client(tmp_path / "ca.pem"))
+                way = MqttDestination(
+                    Broker("127.0.0.1", server.port, tls=lambda made=context: made),
+                    TOPICS,
+                    settle="puback",
+                    answer_s=2.0,
+                )
+                outcomes.append(await way.send(BODY, "M"))
+                await way.close()
+        finally:
+            server.kill()
+    right, *wrong = outcomes
+    assert right == Silent(NOBODY)
+    assert len(wrong) == 3 and all(isinstance(one, Unreachable) for one in wrong), wrong

@@ -10,10 +10,12 @@ from typing import Any
 
 import nats as client
 import pytest
+import trustme
 
 from labgateway.delivery import document
 from labgateway.delivery.nats_out import Hub, NatsDestination
 from labgateway.delivery.outcome import Accepted, Refused, Silent, Unreachable
+from labgateway.transports import tls
 from tests.brokers import Server, nats
 from tests.delivery.reports import PERSON, SETTINGS, observation, order, report
 
@@ -175,3 +177,27 @@ async def test_what_is_no_document() -> None:
     way = NatsDestination(Hub(["nats://127.0.0.1:9"]), "S", "lab.x")
     assert isinstance(await way.send(b"MSH|^~\\&|", "M"), Refused)
     await way.close()
+
+
+async def test_encrypted_and_the_hub_is_who_it_says(tmp_path: Path) -> None:
+    """Our own authority: taken. Another authority: no connection."""
+    ours, theirs = trustme.CA(), trustme.CA()
+    certificate = ours.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    files = f'tls {{ cert_file: "{tmp_path}/cert.pem", key_file: "{tmp_path}/key.pem" }}'
+    server = nats(tmp_path / "nats", more=files)
+    server.start()
+    outcomes: list[Any] = []
+    try:
+        for authority in (ours, theirs):
+            authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+            context = tls.context(tls.client(tmp_path / "ca.pem"))
+            where = Hub([f"tls://127.0.0.1:{server.port}"], tls=lambda made=context: made)
+            way = NatsDestination(where, "S", "lab.x", answer_s=2.0)
+            outcomes.append(await way.send(body(), "MSG1"))
+            await way.close()
+    finally:
+        server.kill()
+    assert outcomes[0] == Silent("no stream of the hub takes this subject: make one there")
+    assert isinstance(outcomes[1], Unreachable)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Connection, create_engine, text
 
-from labgateway.errors import LabgatewayError
-from labgateway.gateway.daily import _has_come  # pyright: ignore[reportPrivateUsage]
+from labgateway.config import SqlDestination
+from labgateway.config.reading import parse
+from labgateway.delivery import document
+from labgateway.errors import LabgatewayError, Reason
+from labgateway.gateway import outlets
+from labgateway.gateway.daily import Daily, _has_come  # pyright: ignore[reportPrivateUsage]
 from labgateway.gateway.reconcile import Proof, asked, proof_of, span_of
+from labgateway.store import journal, outbox, worklist
 from labgateway.store.differences import Found
+from labgateway.store.engine import Store
+from tests.delivery.reports import PERSON, SETTINGS, observation, report
+from tests.postgresql import schema
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
 
@@ -41,3 +52,51 @@ def test_what_the_command_line_found_arrives_whole() -> None:
     for broken in ({}, {"destination": "x"}, {**asked(proof), "found": [[1, 2]]}, {**asked(proof), "found": 5}):
         with pytest.raises(LabgatewayError):
             proof_of(broken)
+
+
+async def test_the_daily_run_compares_yesterday_and_takes_out_what_is_old(tmp_path: Path) -> None:
+    """A table that lost a row: on the worklist; a message older than keep_days: gone; both said in the log by number only."""
+    with schema() as url:
+        config = parse(
+            f'[store]\nkeep_days = 30\n[destination.table]\nkind = "sql"\nurl = "{url}"\ntable = "lab"\n'.encode(),
+            tmp_path / "config.toml",
+        )
+        section = config.destinations["table"]
+        assert isinstance(section, SqlDestination)
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text(outlets.statement(section).rstrip(";")))
+        engine.dispose()
+        whole = report(observation("WBC", "5.10", id=f"{1:020}"), patient=PERSON)
+        body = document.render(whole, SETTINGS, "M1")
+
+        def fill(connection: Connection) -> None:
+            number = outbox.add(
+                connection, destination="table", lane="A123", control_id="M1", body=body, observation_ids=[],
+                now=NOON - timedelta(days=1),
+            )  # fmt: skip
+            outbox.settle(connection, number, "", NOON)
+            for days in (31, 29):
+                at = (NOON - timedelta(days=days)).astimezone(UTC)
+                message = journal.append(
+                    connection, instrument="xn1", protocol="astm", peer="", received_at=at, raw=b"%d" % days
+                )
+                connection.execute(text("UPDATE transmission SET state = 'processed' WHERE id = :n"), {"n": message})
+
+        store = Store.open(f"sqlite:///{tmp_path}/data/labgateway.db")
+        said: list[tuple[str, dict[str, Any]]] = []
+        try:
+            await store.submit(fill)
+            daily = Daily(
+                store, lambda: config, lambda event, **more: said.append((event, more)), lambda: NOON.astimezone(UTC)
+            )
+            await daily.reconcile(NOON)
+            await daily.prune()
+            (item,) = await store.read(worklist.items)
+            assert (item.subject, item.where, item.problem.reason) == ("difference", "table", Reason.NOT_THERE)
+            assert await store.read(worklist.count) == 1
+            left = await store.read(lambda c: c.execute(text("SELECT raw FROM transmission")).scalars().all())
+            assert left == [b"29"]
+            assert [(event, more["count"]) for event, more in said] == [("reconciled", 1), ("pruned", 1)]
+        finally:
+            await store.close()

@@ -292,3 +292,7 @@ class StoreBrokenError(StoreError):
     SQLite's next commit after a failed fsync succeeds as if nothing had happened, so only a new
     process that reads the disk again can be trusted.
     """
+
+
+class NodeLostError(StoreBrokenError):
+    """Another node has taken over what this one served: it must not write or send any more, and must end."""

@@ -73,6 +73,10 @@ def _show(found: dict[str, Any]) -> None:
                 state if state == "connected" else f"[yellow]{state}[/]",
             )  # fmt: skip
         screen.print(lines)
+        if nodes := found.get("nodes"):
+            screen.print(f"[bold]node {nodes['node']}[/] of {', '.join(nodes['alive'])}")
+            for subject, owner in nodes["owners"].items():
+                screen.print(f"  {escape(subject)}: {owner}")
         for name, line in found["lines"].items():
             for words in line.get("kept", []):
                 screen.print(f"[bold yellow]{name}[/]: {escape(words)}")

@@ -33,6 +33,7 @@ from labgateway.config.sections import (
     Gateway,
     Instrument,
     Matching,
+    Nodes,
     Store,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "MllpListen",
     "MqttDestination",
     "NatsDestination",
+    "Nodes",
     "OrdersSection",
     "SerialLine",
     "SqlDestination",

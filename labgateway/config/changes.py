@@ -27,7 +27,7 @@ class Changes:
 
     lines: instruments among ``instruments.changed`` whose line or driver differs, so that their connection must
     be opened again; the others keep theirs. gateway: [gateway], [matching] or [console] differ. restart: the
-    store or the data folder differ, which only a new process can take over. The text of mapping files is not
+    store, the data folder or [nodes] differ, which only a new process can take over. The text of mapping files is not
     compared here; ``Config.version`` tells it.
     """
 
@@ -54,7 +54,7 @@ def diff(old: Config, new: Config) -> Changes:
             name for name in instruments.changed if _line_of(old.instruments[name]) != _line_of(new.instruments[name])
         ),
         gateway=(old.gateway, old.matching, old.console) != (new.gateway, new.matching, new.console),
-        restart=(old.store, old.gateway.data) != (new.store, new.gateway.data),
+        restart=(old.store, old.gateway.data, old.nodes) != (new.store, new.gateway.data, new.nodes),
     )
 
 

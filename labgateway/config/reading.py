@@ -33,7 +33,7 @@ T = TypeVar("T", bound="DataclassInstance")
 Table = dict[str, Any]
 
 _NAME = re.compile(r"[a-z0-9_-]+")
-_SECTIONS = ("gateway", "store", "matching", "instrument", "orders", "destination", "console")
+_SECTIONS = ("gateway", "store", "matching", "instrument", "orders", "destination", "console", "nodes")
 _LINES = {
     "tcp-listen": lines.TcpListenLine,
     "tcp": lines.TcpLine,
@@ -170,6 +170,7 @@ def _config(reading: _Reading, data: Table, raw: bytes) -> s.Config | None:
     store = plain("store", s.Store)
     matching = plain("matching", s.Matching)
     console = plain("console", s.Console) if "console" in data else None
+    nodes = plain("nodes", s.Nodes) if "nodes" in data else None
 
     instruments: dict[str, s.Instrument] = {}
     for where, name, table in reading.named("instrument", data):
@@ -193,12 +194,15 @@ def _config(reading: _Reading, data: Table, raw: bytes) -> s.Config | None:
     _destinations(reading, destinations, set(_names(data.get("instrument"))))
     if gateway is not None and not gateway.sensitive:
         _sensitive(reading, destinations)
+    if nodes is not None and store is not None and not (store.url or "").startswith("postgresql"):
+        cure = 'Write url = "postgresql+psycopg://labgateway@host/labgateway" in [store], or take [nodes] out.'
+        reading.complain(("nodes",), "several nodes need a store on PostgreSQL.", cure)
     if gateway is None or store is None or matching is None:
         return None
     store = replace(store, url=_database(store.url, gateway.data, reading.folders["base"]))
     version = _version(raw, instruments, destinations)
     file = reading.path.absolute()
-    return s.Config(file, version, gateway, store, matching, instruments, orders, destinations, console)
+    return s.Config(file, version, gateway, store, matching, instruments, orders, destinations, console, nodes)
 
 
 def _names(value: object) -> Iterable[str]:

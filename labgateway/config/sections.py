@@ -123,6 +123,14 @@ class Console:
     listen: Address = "127.0.0.1:8080"
 
 
+@dataclass(frozen=True, slots=True, config=ONLY)
+class Nodes:
+    """[nodes]: absent, this gateway is alone on its store. name: of this node. lease_s: silent for so long, it is lost."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+    lease_s: Annotated[float, Field(ge=8, le=300, allow_inf_nan=False)] = 15
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole config.toml that has no mistake.
@@ -140,6 +148,7 @@ class Config:
     orders: dict[str, OrdersSection]
     destinations: dict[str, DestinationSection]
     console: Console | None
+    nodes: Nodes | None = None
 
     @property
     def store_url(self) -> str:

@@ -14,13 +14,17 @@ from labgateway.config import (
     Config,
     DestinationSection,
     FhirDestination,
+    FhirListen,
     FolderLine,
+    FolderOrders,
     HttpDestination,
     Instrument,
     LineSection,
     MllpDestination,
+    MllpListen,
     MqttDestination,
     NatsDestination,
+    OrdersSection,
     SerialLine,
     TcpLine,
     TcpListenLine,
@@ -34,6 +38,7 @@ from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import Complaint, ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.gateway import outlets, web
+from labgateway.gateway.nodes import is_address_here, is_path_here
 from labgateway.instruments.decode import rows_of
 from labgateway.instruments.driver import Library, line_of
 from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
@@ -306,6 +311,19 @@ def file_mistakes(section: DestinationSection) -> list[Complaint]:
         what, _, cure = str(error).partition(". ")
         found.append(Complaint("", None, "tls", f"{what}.", cure))
     return found
+
+
+def is_here(section: LineSection | OrdersSection) -> bool:
+    """Whether this machine can serve it: its address, its serial port or its folder is here."""
+    match section:
+        case TcpListenLine() | MllpListen() | FhirListen():
+            return is_address_here(section.host)
+        case SerialLine():
+            return "://" in str(section.device) or is_path_here(Path(section.device))
+        case FolderLine() | FolderOrders():
+            return is_path_here(section.path)
+        case _:
+            return True
 
 
 def certificates(section: DestinationSection) -> TlsFiles | None:

@@ -52,6 +52,7 @@ class Downloads:
         self._utcnow = utcnow
         self._todo: dict[str, None] = {}
         self._wake = asyncio.Event()
+        self._looked_back = False
         self._why = ""
         """Why the last one was not taken, said once."""
 
@@ -63,12 +64,16 @@ class Downloads:
         self._todo.update(dict.fromkeys(specimens))
         self._wake.set()
 
+    def look(self) -> None:
+        """Somebody else may have changed orders: look at all that is untold."""
+        self._looked_back = False
+        self._wake.set()
+
     async def run(self) -> None:
         """For ever; ends when the store is broken. Begins with what changed while nobody looked."""
         try:
-            looked_back = False
             while True:
-                if not looked_back and not (looked_back := await self._look_back()):
+                if not self._looked_back and not await self._look_back():
                     await asyncio.sleep(AWAY_S)
                     continue
                 if not self._todo:
@@ -91,6 +96,7 @@ class Downloads:
         except StoreError as error:
             self._say("order_not_told", level="error", instrument=self.name, error=type(error).__name__)
             return False
+        self._looked_back = True
         return True
 
     async def _tell(self, specimen: str) -> bool:

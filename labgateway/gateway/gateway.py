@@ -30,6 +30,7 @@ from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.daily import Daily
 from labgateway.gateway.downloads import Downloads
+from labgateway.gateway.nodes import LOOK_S, Guarded, Nodes, subjects
 from labgateway.gateway.pump import Pump
 from labgateway.gateway.reconcile import proof_of
 from labgateway.gateway.resending import send_again
@@ -120,6 +121,7 @@ class Gateway:
             self._spawn, say,
         )  # fmt: skip
         self._taps: dict[str, Tap] = {}
+        self._nodes = Nodes(store, store.seat, self._servable, self._serve, say=say) if store.seat else None
 
     # --- life ---
 
@@ -128,10 +130,8 @@ class Gateway:
 
         Raises StoreError. A port that is in use is said and tried again; it costs only its own line.
         """
-        left = await self.store.read(lambda connection: journal.unprocessed(connection, 10_000_000))
-        if left:
-            self._say("taking_up", count=len(left))
-            self._pump.add(left)
+        if self._nodes is None:
+            await self._take_up(None)
         self._complain()
         await self._keep_mappings()
         for name, section in self.config.destinations.items():
@@ -148,6 +148,9 @@ class Gateway:
             await self._open_door(name, section)
         for name in self.config.instruments:
             await self._open_line(name)
+        if self._nodes is not None:
+            await self._nodes.round()
+            self._tasks += [self._spawn(self._nodes.run(), "nodes"), self._spawn(self._look_around(), "look around")]
         self._follow_orders()
 
     async def stop(self) -> None:
@@ -163,6 +166,67 @@ class Gateway:
         )
         await asyncio.gather(*(self._close_way(name) for name in list(self._ways)))
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._nodes is not None:
+            await self._nodes.leave()
+
+    # --- several nodes ---
+
+    async def _take_up(self, instruments: list[str] | None) -> None:
+        """What is stored and not processed, of all instruments or of some, is processed here."""
+        left = await self.store.read(lambda connection: journal.unprocessed(connection, 10_000_000, instruments))
+        if left:
+            self._say("taking_up", count=len(left))
+            self._pump.add(left)
+
+    def _is_served(self, subject: str) -> bool:
+        return self._nodes is None or self._nodes.serves(subject)
+
+    def _why_shut(self, kind: str, name: str) -> str:
+        """Why a line or a source of orders is not open here, for people."""
+        subject = ("line " if kind == "instrument" else "orders ") + name
+        if self._nodes is not None and not self._nodes.serves(subject):
+            return self._nodes.words(subject)
+        return self._shut.get(f"{kind}.{name}", "")
+
+    def _servable(self) -> frozenset[str]:
+        return subjects(
+            {name: build.is_here(one.line) for name, one in self.config.instruments.items()},
+            {name: build.is_here(one) for name, one in self.config.orders.items()},
+            self.config.destinations,
+        )
+
+    async def _serve(self, mine: frozenset[str]) -> list[str]:
+        """Close what other nodes serve now, open what is ours; returns what could not be opened."""
+        for name in [n for n in self.lines if f"line {n}" not in mine]:
+            await self.lines.pop(name).stop()
+        for name in [n for n in self._doors if f"orders {n}" not in mine]:
+            await self._doors.pop(name).listener.stop()
+        for name in [n for n in self._ways if f"destination {n}" not in mine]:
+            await self._close_way(name)
+        new = [name for name in self.config.instruments if f"line {name}" in mine and name not in self.lines]
+        if new:
+            await self._take_up(new)
+        for name, section in self.config.destinations.items():
+            if name not in self._ways:
+                self._open_way(name, section)
+        for name, section in self.config.orders.items():
+            if name not in self._doors:
+                await self._open_door(name, section)
+        for name in new:
+            await self._open_line(name)
+        missing = [f"line {name}" for name in new if name not in self.lines]
+        return missing + [
+            f"orders {n}" for n in self.config.orders if f"orders {n}" in mine and n not in self._doors
+        ]  # fmt: skip
+
+    async def _look_around(self) -> None:
+        """Other nodes make deliveries for destinations that are served here, and take orders for lines that are."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for way in self._ways.values():
+                way.sender.wake()
+            for queue, _ in self._downloads.values():
+                queue.look()
 
     async def reload(self, config: Config) -> None:
         """Take a new config as a whole, or raise LabgatewayError and stay with the old one.
@@ -320,6 +384,8 @@ class Gateway:
     # --- lines ---
 
     async def _open_line(self, name: str, *, must: bool = False) -> None:
+        if not self._is_served(f"line {name}"):
+            return
         section = self.config.instruments[name]
         instrument = self.rules.instruments[name]
         try:
@@ -393,6 +459,8 @@ class Gateway:
     # --- orders ---
 
     async def _open_door(self, name: str, section: OrdersSection, *, must: bool = False) -> None:
+        if not self._is_served(f"orders {name}"):
+            return
         try:
             opened = source(name, section, self._tools)
             await opened.start()
@@ -489,7 +557,11 @@ class Gateway:
     # --- destinations ---
 
     def _open_way(self, name: str, section: Any) -> None:
+        if not self._is_served(f"destination {name}"):
+            return
         out = build.destination(self.config, section, self._say)
+        if self._nodes is not None:
+            out = Guarded(out, self._nodes.is_valid)
         sender = Sender(
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
             utcnow=self._utcnow, **build.pace(section),
@@ -519,8 +591,9 @@ class Gateway:
             "started_at": self.started_at.isoformat(timespec="seconds"),
             "config_version": self.config.version,
             **self._standing(),
+            **({"nodes": self._nodes.status()} if self._nodes else {}),
             "orders_from": {
-                name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._shut.get(f"orders.{name}", "")}
+                name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._why_shut("orders", name)}
                 for name in self.config.orders
             },
             "to_process": len(self._pump),
@@ -537,7 +610,7 @@ class Gateway:
                 name: {
                     "driver": section.driver,
                     "orders_to_tell": len(self._downloads[name][0]) if name in self._downloads else 0,
-                    **(self.lines[name].status(now) if name in self.lines else {"trouble": self._shut.get(f"instrument.{name}", "")}),
+                    **(self.lines[name].status(now) if name in self.lines else {"trouble": self._why_shut("instrument", name)}),
                     "parks": next(
                         (str(p) for p in (self.rules.instruments[name].driver, self.rules.instruments[name].mapping)
                          if isinstance(p, Problem)), "",

@@ -22,7 +22,7 @@ ALLOWED = frozenset(
         "state", "reason", "why", "action", "file", "line", "key", "complaint", "command",
         "count", "results", "bytes", "ms", "seconds", "attempt", "waiting", "parked", "held", "pid", "signal",
         "config_version", "mapping_version", "code", "suppressed", "error", "trace", "dropped",
-        "refused", "frames", "naks", "sqlite", "store",
+        "refused", "frames", "naks", "sqlite", "store", "node",
     }
 )  # fmt: skip
 _LONGEST = 300

@@ -24,10 +24,11 @@ from watchfiles import watch
 
 from labgateway import __version__
 from labgateway.config import Config, load
-from labgateway.errors import ComplaintsError, LabgatewayError, StoreBrokenError
+from labgateway.errors import ComplaintsError, LabgatewayError, NodeLostError, StoreBrokenError
 from labgateway.gateway import Gateway
 from labgateway.service import control, logs, systemd
 from labgateway.store.engine import Store
+from labgateway.store.nodes import Seat
 
 EXIT_PROBLEM = 1
 EXIT_WRONG_CALL = 2
@@ -72,7 +73,8 @@ class _Service:
         loop.add_signal_handler(signal.SIGHUP, self.reload_wanted.set)
         try:
             self.config.gateway.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            store = await asyncio.to_thread(Store.open, self.config.store_url, on_broken=self._broke)
+            seat = None if (nodes := self.config.nodes) is None else Seat(nodes.name, nodes.lease_s)
+            store = await asyncio.to_thread(Store.open, self.config.store_url, on_broken=self._broke, seat=seat)
         except (LabgatewayError, OSError) as error:
             return self._refuse(error)
         try:
@@ -119,6 +121,10 @@ class _Service:
     def _broke(self, error: StoreBrokenError) -> None:
         """In the loop: nothing is acknowledged any more; end so that systemd starts a new process."""
         self.broken = True
+        if isinstance(error, NodeLostError):
+            self.say("node_lost_itself", level="error", why="it was silent for too long, and another node serves now")
+            self.stopping.set()
+            return
         self.say("store_broken", level="error", error=type(error.__cause__ or error).__name__)
         self.stopping.set()
 

@@ -24,8 +24,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from labgateway.errors import StoreBrokenError, StoreBusyError, StoreError
-from labgateway.store import migrate, server, sqlite
+from labgateway.store import migrate, nodes, server, sqlite
 from labgateway.store.checkpoint import Checkpointer
+from labgateway.store.nodes import Seat
 from labgateway.store.writer import Backend, Done, Writer
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ class Store:
         self._lock = lock
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._closed = False
+        self.seat: Seat | None = None
+        """This gateway among several nodes; None when it is alone."""
         self._writer = Writer(connection, backend, on_broken) if connection is not None else None
         self._checkpointer = Checkpointer(connect, self._writer, backend.judge) if self._writer and connect else None
 
@@ -69,9 +72,11 @@ class Store:
         readonly: bool = False,
         on_broken: Callable[[StoreBrokenError], None] = _ignore,
         password: str | None = None,
+        seat: Seat | None = None,
     ) -> Store:
         """Open the database at an SQLAlchemy url; makes and migrates it unless readonly. Blocks.
 
+        seat: this gateway is one of several nodes on a PostgreSQL server; it has joined when this returns.
         on_broken: called once in the loop when nothing can be written any more; the process should end then.
         Raises StoreError with the cure: in use by another gateway, no sound SQLite, a setting that did not
         stick, of another version, damaged, not there (readonly).
@@ -80,7 +85,9 @@ class Store:
         if password is not None:
             parsed = parsed.set(password=password)
         if parsed.get_backend_name() != "sqlite":
-            return cls._open_server(parsed.render_as_string(hide_password=False), readonly, on_broken)
+            return cls._open_server(parsed.render_as_string(hide_password=False), readonly, on_broken, seat)
+        if seat is not None:
+            raise StoreError("Several nodes need a PostgreSQL server: write its address into [store] url.")
         path = Path(parsed.database or "")
         if not path.name:
             raise StoreError("The store's url names no file. Write it as sqlite:////var/lib/labgateway/labgateway.db")
@@ -130,7 +137,10 @@ class Store:
         return cls(connection, readers, sqlite.BACKEND, on_broken, lock, connect)
 
     @classmethod
-    def _open_server(cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None]) -> Store:
+    def _open_server(
+        cls, url: str, readonly: bool, on_broken: Callable[[StoreBrokenError], None], seat: Seat | None
+    ) -> Store:
+        backend = server.backend(seat)
         try:
             own = make_url(url).query.get("options", "")
 
@@ -143,12 +153,25 @@ class Store:
             )  # fmt: skip
             if readonly:
                 return cls._readable(readers, server.BACKEND, "the database server")
-            engine = create_engine(url, poolclass=NullPool, connect_args=options(server.OPTIONS), **_DISCREET)
-            event.listen(engine, "connect", server.take_lock)
-            with engine.connect() as connection:
-                server.check(connection)
-            migrate.upgrade(engine, lambda _: None)
+            alone = create_engine(url, poolclass=NullPool, connect_args=options(server.OPTIONS), **_DISCREET)
+            event.listen(alone, "connect", server.take_lock)
+            engine = alone
+            if seat is not None:
+                arguments = {**options(server.NODE_OPTIONS), **server.NODE_CONNECT}
+                engine = create_engine(url, poolclass=NullPool, connect_args=arguments, **_DISCREET)
+                event.listen(engine, "connect", server.take_seat(seat))
+            if seat is None or _revision_seen(readers) != migrate.REVISION:
+                # A new schema is made by one gateway alone: those of the old version must have ended.
+                try:
+                    migrate.upgrade(alone, lambda _: None)
+                except StoreBusyError:
+                    if seat is None or _revision_seen(readers) != migrate.REVISION:
+                        raise
             connection = engine.connect()
+            server.check(connection)
+            connection.rollback()
+            if seat is not None:
+                _join(connection, backend, seat)
         except StoreBusyError as error:
             raise StoreError(f"The store cannot be opened: {error}.") from error
         except (SQLAlchemyError, ImportError) as error:
@@ -156,7 +179,9 @@ class Store:
                 f"The database server cannot be used ({type(error).__name__}). Check [store] url, and that the extra "
                 "is installed: pip install 'labgateway[postgresql]'"
             ) from error
-        return cls(connection, readers, server.BACKEND, on_broken, None)
+        store = cls(connection, readers, backend, on_broken, None)
+        store.seat = seat
+        return store
 
     @classmethod
     def _readable(cls, readers: Engine, backend: Backend, where: str) -> Store:
@@ -241,6 +266,20 @@ class Store:
         self._readers.dispose()
         _let_go(self._lock)
         self._lock = None
+
+
+def _revision_seen(readers: Engine) -> str | None:
+    """The schema's revision; None when there is none."""
+    with readers.connect() as connection:
+        return migrate.current(connection)
+
+
+def _join(connection: Connection, backend: Backend, seat: Seat) -> None:
+    seat.epoch = 0
+    backend.begin(connection)
+    epoch = nodes.join(connection, seat)
+    backend.commit(connection)
+    seat.epoch = epoch
 
 
 def _words(error: BaseException, backend: Backend) -> str:

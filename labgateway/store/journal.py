@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -154,14 +154,12 @@ def problem_of(reason: str | None, detail: str) -> Problem | None:
         return Problem(Reason.DEFECT, f"{reason} {detail}".strip())
 
 
-def unprocessed(connection: Connection, limit: int) -> Sequence[int]:
-    """Numbers of messages that wait to be processed, oldest first."""
-    return [
-        int(row[0])
-        for row in connection.execute(
-            text("SELECT id FROM transmission WHERE state = 'stored' ORDER BY id LIMIT :n"), {"n": limit}
-        )
-    ]
+def unprocessed(connection: Connection, limit: int, instruments: Collection[str] | None = None) -> Sequence[int]:
+    """Numbers of messages that wait to be processed, oldest first; of these instruments only, None: of all."""
+    rows = connection.execute(
+        text("SELECT id, instrument FROM transmission WHERE state = 'stored' ORDER BY id LIMIT :n"), {"n": limit}
+    )
+    return [int(number) for number, instrument in rows if instruments is None or instrument in instruments]
 
 
 def first_since(connection: Connection, moment: datetime) -> int:

@@ -303,6 +303,21 @@ audit = Table(
     Index(None, "subject"),
 )
 
+node = Table(
+    "node",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False, comment="raised whenever it joins, and when it is found silent"),
+    Column("until", BigInteger, nullable=False, comment="alive until then, by the server's clock; 0: not"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("subject", String(128), primary_key=True, comment="such as line xn1, orders emr, destination emr"),
+    Column("node", String(64), nullable=False),
+)
+
 meta = Table(
     "meta",
     metadata,

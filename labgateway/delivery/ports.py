@@ -79,6 +79,10 @@ class Outbox(Protocol):
         """
         ...
 
+    async def newest(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
+        """The other end of ``ready``, newest first; some of them only. Raises StoreError."""
+        ...
+
     def settle(self, delivery: Delivery, words: str, done: Done) -> None:
         """The destination has taken it; words: what it said."""
         ...

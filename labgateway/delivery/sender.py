@@ -14,6 +14,9 @@ settlement is committed; so a correction never overtakes what it corrects. Other
     Silent       the lane waits and is tried again, for ever; it may have arrived, so the same bytes go again
     Unreachable  nobody's fault: it stays first in the queue, for ever
 
+Behind a backlog (more waits than is kept in memory) every second send takes the newest of the lanes that may go, the
+others the oldest: results of today do not wait for those of last week, and those all get their turn.
+
 After Silent or Unreachable the destination is *away*: one delivery after the other probes it, with growing
 waits, each time of another lane where there is one (a message on which the destination chokes must not keep
 the others back), until it answers anything at all.
@@ -27,7 +30,7 @@ from __future__ import annotations
 import asyncio
 import random as _random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -89,6 +92,11 @@ class Sender:
         self._utcnow = utcnow
 
         self._queue: deque[_Item] = deque()
+        self._fresh: deque[_Item] = deque()  # behind a backlog: what came last, newest first
+        self._few = max(1, window // 4)  # of those
+        self._fresh_turn = False
+        self._behind = False  # the store holds more than the window
+        self._new = False  # something may have come since the newest were read
         self._in_hand: dict[int, _Item] = {}
         self._lanes: set[str] = set()
         self._flying: set[asyncio.Task[None]] = set()
@@ -134,7 +142,7 @@ class Sender:
 
     def wake(self) -> None:
         """There are new deliveries, or a parked one was freed. Cheap; call it after the commit, in the loop."""
-        self._more = True
+        self._more = self._new = True
         self._refill()
 
     def health(self) -> Health:
@@ -157,9 +165,9 @@ class Sender:
 
     def _refill(self) -> None:
         loop = self._running()
-        if loop is None or self._shadow or not self._more or self._fetching is not None:
+        if loop is None or self._shadow or self._fetching is not None or len(self._in_hand) >= _IN_HAND:
             return
-        if len(self._queue) >= self._window // 2 or len(self._in_hand) >= _IN_HAND:
+        if not (self._wants_oldest() or self._wants_newest()):
             return
         now = loop.time()
         if now < self._fetch_at:
@@ -168,13 +176,29 @@ class Sender:
         else:
             self._fetching = self._task(self._fetch(0.0))
 
+    def _wants_oldest(self) -> bool:
+        return self._more and len(self._queue) < max(1, self._window // 2)
+
+    def _wants_newest(self) -> bool:
+        return self._behind and self._new and not self._away and len(self._fresh) <= self._few // 2
+
     async def _fetch(self, pause_s: float) -> None:
         try:
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
-            self._more = False
             self._freed.clear()
-            got = await self._outbox.ready(self._window, tuple(self._in_hand))
+            if self._wants_oldest():
+                self._more = False
+                got = await self._outbox.ready(self._window, tuple(self._in_hand))
+                taken = self._take(got, self._queue.append)
+                self._behind = len(got) >= self._window
+                self._more |= self._behind and taken > 0
+                self._new |= self._behind
+            if self._wants_newest():
+                self._new = False
+                got = await self._outbox.newest(self._few, tuple(self._in_hand))
+                self._take(reversed(got), self._fresh.appendleft)
+                self._new |= len(got) >= self._few
         except StoreError as error:
             self._more = True
             self._in_trouble(error)
@@ -184,6 +208,11 @@ class Sender:
             self._fetching = None
             self._fetch_at = asyncio.get_running_loop().time() + _FETCH_PAUSE_S
         self._trouble = ""
+        self._pump()
+        self._refill()
+
+    def _take(self, got: Iterable[Delivery], put: Callable[[_Item], None]) -> int:
+        """Those whose lane is free are in hand from now on; how many."""
         before = len(self._in_hand)
         for delivery in got:
             if delivery.lane in self._lanes or delivery.lane in self._freed:
@@ -191,11 +220,8 @@ class Sender:
             item = _Item(delivery, delivery.refusals)
             self._in_hand[delivery.id] = item
             self._lanes.add(delivery.lane)
-            self._queue.append(item)
-        if len(got) >= self._window and len(self._in_hand) > before:
-            self._more = True
-        self._pump()
-        self._refill()
+            put(item)
+        return len(self._in_hand) - before
 
     # To the destination
 
@@ -204,7 +230,7 @@ class Sender:
         loop = self._running()
         if loop is None:
             return
-        while self._queue and len(self._flying) < max(1, self._destination.connections):
+        while (self._queue or self._fresh) and len(self._flying) < max(1, self._destination.connections):
             now = loop.time()
             if self._away and (self._probing or now < self._probe_at):
                 return
@@ -213,14 +239,19 @@ class Sender:
                     self._gap_timer = self._later(self._next_send_at - now, self._after_gap)
                 return
             self._next_send_at = now + self._gap_s
-            item = self._queue.popleft()
+            item = self._next()
             probe = self._away > 0
             self._probing = self._probing or probe
             task = self._task(self._send(item, probe))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
-        if len(self._queue) < self._window // 2:
-            self._refill()
+        self._refill()
+
+    def _next(self) -> _Item:
+        """From both ends of the backlog in turn."""
+        self._fresh_turn = not self._fresh_turn
+        first, other = (self._fresh, self._queue) if self._fresh_turn else (self._queue, self._fresh)
+        return (first or other).popleft()
 
     def _after_gap(self) -> None:
         self._gap_timer = None

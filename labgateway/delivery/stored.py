@@ -20,6 +20,8 @@ DAMAGED = (
     "message so that it is made anew, then skip this delivery."
 )
 
+_Which = Callable[[Connection, str, int, Collection[int]], list[outbox.Owed]]
+
 
 class StoredOutbox:
     """See ``sender.Outbox``. destination: its name in the configuration, as the deliveries were added under."""
@@ -36,9 +38,16 @@ class StoredOutbox:
 
         A delivery whose bytes are damaged parks, and its lane with it; the others go on.
         """
+        return await self._sound(outbox.ready, limit, in_hand)
+
+    async def newest(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
+        """What came last and may be sent next, newest first, likewise. Raises StoreError."""
+        return await self._sound(outbox.newest, limit, in_hand)
+
+    async def _sound(self, which: _Which, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
         known = frozenset(in_hand)
         while True:
-            owed = await self._store.read(lambda c: outbox.ready(c, self._destination, limit, known))
+            owed = await self._store.read(lambda c: which(c, self._destination, limit, known))
             damaged = [one.id for one in owed if one.damaged]
             if not damaged:
                 return [Delivery(o.id, o.lane, o.control_id, o.body, o.refusals) for o in owed]

@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
@@ -93,15 +94,38 @@ def ready(connection: Connection, destination: str, limit: int, in_hand: Collect
     after, most = 0, limit + len(in_hand)
     while len(found) < limit:
         rows = _READY.rows(connection, destination=destination, after=after, n=most)
-        for number, lane, control_id, body, sha256, refusals in rows:
-            if number in in_hand:
-                continue
-            damaged = hashlib.sha256(body).hexdigest() != sha256
-            found.append(Owed(int(number), lane, control_id, bytes(body), int(refusals), damaged))
+        found += [_owed(row) for row in rows if row[0] not in in_hand]
         if len(rows) < most:
             break
         after = int(rows[-1][0])
     return found[:limit]
+
+
+_NEWEST = Statement(
+    "SELECT f.id, f.lane, f.control_id, f.body, f.sha256, f.refusals FROM ("  # noqa: S608  # a constant
+    "  SELECT id, lane FROM delivery WHERE state = 'waiting' AND destination = :destination AND held_back = 0 "
+    "  ORDER BY id DESC LIMIT :look) d JOIN delivery f ON f.id = d.id WHERE NOT EXISTS ("
+    f"  SELECT 1 FROM delivery e WHERE e.{DELIVERY_UNSETTLED} AND e.destination = :destination "
+    "  AND e.lane = d.lane AND e.id < d.id) "
+    "ORDER BY d.id DESC LIMIT :n"
+)
+_LOOK = 256
+"""Rows looked at from the newest end: those of lanes that already wait are many there after an outage, and no hurry."""
+
+
+def newest(connection: Connection, destination: str, limit: int, in_hand: Collection[int] = ()) -> list[Owed]:
+    """The other end of what ``ready`` gives, newest first: results of today behind a backlog of days.
+
+    Only the last 256 deliveries (and as many more as are in hand) are looked at, so it costs the same behind millions.
+    """
+    rows = _NEWEST.rows(connection, destination=destination, look=_LOOK + len(in_hand), n=limit + len(in_hand))
+    return [_owed(row) for row in rows if row[0] not in in_hand][:limit]
+
+
+def _owed(row: Sequence[Any]) -> Owed:
+    number, lane, control_id, body, sha256, refusals = row
+    damaged = hashlib.sha256(body).hexdigest() != sha256
+    return Owed(int(number), lane, control_id, bytes(body), int(refusals), damaged)
 
 
 _SETTLE = Statement(

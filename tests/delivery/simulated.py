@@ -124,6 +124,18 @@ class MemoryOutbox:
             raise StoreError("away")
         return found[:limit]
 
+    async def newest(self, limit: int, in_hand: Collection[int]) -> Sequence[Delivery]:
+        """See Outbox."""
+        heads: dict[str, Owed] = {}
+        for owed in self.owed.values():
+            if owed.state != "settled":
+                heads.setdefault(owed.delivery.lane, owed)
+        found = sorted((o.delivery for o in heads.values() if o.state == "ready"), key=lambda one: -one.id)
+        await asyncio.sleep(self.read_s)
+        if self.failing:
+            raise StoreError("away")
+        return [one for one in found if self.careless or one.id not in in_hand][:limit]
+
     def settle(self, delivery: Delivery, words: str, done: Done) -> None:
         """See Outbox."""
         self._book(delivery, "settled", words, done)

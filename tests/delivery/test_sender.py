@@ -481,6 +481,39 @@ def test_whatever_happens_the_invariants_hold(
         assert len(yes) == (owed.state == "settled"), "accepted once, and only then settled"
 
 
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), lanes=st.integers(60, 400), window=st.sampled_from([8, 64]), connections=st.integers(1, 3))
+def test_live_results_do_not_wait_for_the_backlog(
+    data: st.DataObject, lanes: int, window: int, connections: int
+) -> None:
+    """Behind a backlog of any length a new lane leaves after at most two windows of others; the oldest get every other turn."""
+    specimens = [f"S{n % lanes}" for n in range(500)]
+    came = sorted(data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=10)))
+    outbox, to = MemoryOutbox(), ScriptedDestination(lambda _: (0.01, Accepted("")), connections=connections)
+    waits: dict[int, int] = {}
+
+    async def run() -> None:
+        for lane in specimens:
+            outbox.owe(lane)
+        async with running(outbox, to, window=window) as sender:
+            for n, attempts in enumerate(came):
+                while len(to.attempts) < attempts:
+                    await asyncio.sleep(0.01)
+                waits[outbox.owe(f"new {n}")] = len(to.attempts)
+                sender.wake()
+            await asyncio.sleep(DAY_S)
+
+    simulate(run)
+    order = [a.id for a in to.attempts]
+    assert len(order) == len(set(order)) == 500 + len(came)
+    for number, since in waits.items():
+        assert order.index(number) - since <= 2 * window + 2 * len(came)
+    assert order.index(40) <= 80 + 2 * window, "the oldest have every other turn"
+    for lane in set(specimens):
+        sent = [number for number in order if outbox.owed[number].delivery.lane == lane]
+        assert sent == sorted(sent), "in order within a specimen"
+
+
 def test_a_destination_that_asks_for_time_gets_it() -> None:
     """Retry-After: nothing at all leaves sooner, of any lane; afterwards everything does."""
 

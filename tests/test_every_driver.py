@@ -20,8 +20,8 @@ from labgateway.instruments.spec import TABLE
 from labgateway.protocols import astm_frames, mllp
 from labgateway.protocols.astm_events import Frame
 from labgateway.protocols.astm_link import Link
+from labgateway.protocols.emerald_receiver import receiver_for
 from labgateway.protocols.raw_framing import FRAMINGS, unframe, wrap
-from labgateway.protocols.raw_receiver import RawReceiver
 
 from .bless import captures_of, expected_file, expected_text
 
@@ -135,7 +135,7 @@ def received(driver: Driver, message: bytes, size: int) -> bytes:
         stream = [b"\x05", *astm_frames.frames(message, size=size), b"\x04"]
     else:
         framing = FRAMINGS[driver.protocol]
-        machine = RawReceiver(framing)
+        machine = receiver_for(driver.protocol)
         one_text = driver.layout is not None and driver.layout.one_text
         stream = [wrap(text, framing) for text in unframe(message, framing, one_text=one_text).texts]
     kept: list[bytes] = []

@@ -13,7 +13,7 @@ from labgateway.protocols.raw_framing import FRAMINGS, Answer, wrap
 from labgateway.transports.memory import Scheduler
 from tests.line_kit import Journal, line, taped
 
-NAMES = sorted(FRAMINGS)
+NAMES = sorted(name for name in FRAMINGS if not FRAMINGS[name].lines)
 ANSWERS = {
     Answer.ACK: b"\x06",
     Answer.COUNTER: b"D",
@@ -130,3 +130,35 @@ def test_a_busy_line_refuses_enquiries() -> None:
     tape.channel.send(b"\x05")
     scheduler.run_for(1)
     assert tape.heard == b"\x15\x06"
+
+
+def test_an_emerald_is_led_and_its_result_kept_before_ok() -> None:
+    """Each of its lines is answered at once; OK waits for the commit; a full store says ERROR, a broken one nothing."""
+    framing = FRAMINGS["emerald"]
+    head = b"EMD22AL;1;7;LAB\r"
+    count = wrap(head + b"RESULT\rMODE;NORMAL\rSID;4711\rWBC;7.2", framing)
+    scheduler = Scheduler()
+    journal = Journal(scheduler, delay_s=2.0)
+    gateway = line(scheduler, journal, "emerald")
+    _, tape = taped(scheduler, gateway)
+    tape.channel.send(b"CONNECT;7;9\r" + head + b"RESULT_READY;60\r" + count)
+    scheduler.run_for(1.9)
+    assert tape.heard == b"ACK_CONNECT;9\rACK_RESULT_READY\r"
+    scheduler.run_for(1)
+    assert tape.heard.endswith(b"ACK_RESULT_READY\rACK_RESULT;OK\r")
+    assert journal.complete() == [count]
+    journal.errors = [StoreFullError("full"), StoreBrokenError("broken")]
+    for expected in (b"ACK_RESULT;ERROR\r", b""):
+        tape.heard = b""
+        tape.channel.send(count)
+        scheduler.run_for(3)
+        assert tape.heard == expected
+    journal = Journal(scheduler)
+    cable, tape = taped(scheduler, line(scheduler, journal, "emerald"))
+    tape.channel.send(head + b"RESULT\rSID;4712\rWBC;9")
+    scheduler.run_for(1)
+    cable.tear("pulled")
+    scheduler.run_for(3)
+    assert [row.data for row in journal.incomplete()] == [head + b"RESULT\rSID;4712\rWBC;9"]
+    assert journal.complete() == []
+    assert tape.heard == b""

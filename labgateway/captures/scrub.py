@@ -80,6 +80,9 @@ SPECIMENS = {
 """Where specimen ids stand when no driver says it more closely."""
 _BCI = re.compile(r"(?:^|[|\x1e])(ci|is|p(?!s)[0-9a-z])([^|\x1d\x1e]+)")
 """bioMérieux: specimen and patient by their two-letter tags; ps is the sex."""
+_LINES = re.compile(r"(?<=[\r\n])(SID|PID|ID|BIRTH|PRESC|PATIENT COMMENT|OPERATOR);([^;\r\n]+)")
+"""Cell-Dyn Emerald: lines with specimen, patient, physician and user."""
+_LINE_SORTS = {"SID": Sort.ID, "PID": Sort.ID, "BIRTH": Sort.BIRTH}
 
 
 @dataclass(slots=True)
@@ -275,11 +278,13 @@ def _split(record: str, start: int, stop: int, delimiter: str) -> list[tuple[int
 
 
 def _tags(text: str) -> Iterator[_Change]:
-    """The whole of a raw text is one record; of bioMérieux's the tags of people are known."""
+    """The whole of a raw text is one record; of bioMérieux's and the Emerald's the places of people are known."""
     change = _Change(0, len(text), "")
     for found in _BCI.finditer(text):
         sort = {"pn": Sort.NAME, "pb": Sort.BIRTH}.get(found[1], Sort.ID)
         change.personal.append((*found.span(2), sort))
+    for found in _LINES.finditer(text):
+        change.personal.append((*found.span(2), _LINE_SORTS.get(found[1], Sort.NAME)))
     yield change
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from labgateway.captures.transcripts import Way, Wire
 from labgateway.protocols.astm_frames import STX, checksum
+from labgateway.protocols.emerald import crc16
 from labgateway.protocols.raw_framing import Check, Framing, find, wrap
 
 Span = tuple[int, int]
@@ -76,7 +77,7 @@ def _raw(stream: bytes, framing: Framing) -> Blocks:
         if found.start > at:
             blocks.damaged.append((at, found.start))
         at = found.stop
-        start = found.start + 1 + framing.cut[0]
+        start = found.start + (not framing.lines) + framing.cut[0]
         if found.good and stream[start : start + len(found.text)] == found.text:
             blocks.spans.append(([(start, start + len(found.text))], framing.joined or not found.last))
             blocks.raws.append((found.start, found.stop))
@@ -142,4 +143,15 @@ def _checked(block: bytes, framing: Framing) -> bytes:
             return wrap(body[: -1 - size], framing)
         case Check.SUM_BEHIND:
             return wrap(body[:-4], framing)
+        case Check.LINE_CRC:
+            return _with_line_sum(block)
     return block
+
+
+def _with_line_sum(block: bytes) -> bytes:
+    """The same with its sum at the end. A sum that is longer than the old one has no room: then the old one stays, wrong."""
+    end = re.search(rb"(END_[A-Z]+;)([0-9]+)([\r\n])\Z", block)
+    if end is None:
+        return block
+    made = b"%d" % crc16(block[: end.start()])
+    return block if len(made) > len(end[2]) else block[: end.start(2)] + made.zfill(len(end[2])) + end[3]

@@ -16,8 +16,8 @@ from labgateway.instruments.queries import questions
 from labgateway.instruments.spec import TABLE
 from labgateway.instruments.tables import is_workbook
 from labgateway.model import Kind, Result
-from labgateway.protocols.raw_framing import FRAMINGS, STX, Framing, find, wrap
-from labgateway.simulator.raw import steps_of
+from labgateway.protocols.raw_framing import FRAMINGS, Framing, find, wrap
+from labgateway.simulator.raw import is_text, steps_of
 
 if TYPE_CHECKING:
     from labgateway.instruments.driver import Driver
@@ -161,7 +161,7 @@ def _in_raw(driver: Driver, message: bytes, framing: Framing, found: list[str], 
     fixed = any(form.columns or form.cells for form in driver.layout.messages) if driver.layout else False
     out: list[bytes] = []
     for step in steps_of(message, framing):
-        one = find(step, framing) if step[0] == STX else None
+        one = find(step, framing) if is_text(step, framing) else None
         if one is None:
             out.append(step)
             continue

@@ -181,7 +181,10 @@ def _said(layout: Layout, message: Message, text: str) -> Iterator[dict[str, str
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
-    return {name: said.strip() for name, said in found.groupdict().items() if said is not None}
+    said = {name: said.strip() for name, said in found.groupdict().items() if said is not None}
+    if second := said.pop("flag2", ""):
+        said["flag"] = PLAIN.repetition.join(filter(None, (said.get("flag", ""), second)))
+    return said
 
 
 def _named(named: Named, common: dict[str, str], text: str) -> dict[str, str]:

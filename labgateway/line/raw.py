@@ -18,8 +18,7 @@ from labgateway.errors import StoreError
 from labgateway.line.arrival import Arrival
 from labgateway.line.wiring import Timer, Wiring
 from labgateway.protocols.astm_events import Broken, Closed, Frame, Noise, Opened, RawEvent, Unfinished
-from labgateway.protocols.raw_framing import FRAMINGS
-from labgateway.protocols.raw_receiver import RawReceiver
+from labgateway.protocols.emerald_receiver import receiver_for
 from labgateway.transports.channel import Channel
 
 HELD_BYTES = 256 * 1024
@@ -43,7 +42,7 @@ class RawConversation:
         self._channel = channel
         self._protocol = framing
         self._reply = reply
-        self._machine = RawReceiver(FRAMINGS[framing])
+        self._machine = receiver_for(framing)
         self._waiting = False
         self._held = 0
         self._paused = False

@@ -10,6 +10,7 @@
     rapidpoint       STX text ETX cs EOT                 cs: sum of STX to ETX, two hex digits; answered by such a text
     hitachi          STX text ETX                        answered by a text: > go on, ? say it again
     beckman_lh       STX hh text crcc ETX                blocks of one text; hh and crcc are cut off, not verified
+    emerald          lines; header RESULT … END_RESULT;crc    no STX: a conversation in lines, see emerald
 
 Sources: labgateway research notes, instruments (2026-11), chapter 2 and the chapters of each instrument. The sums
 of bci, olympus and siemens_spec79 were recomputed over real transmissions; rapidpoint's answer, STX ACK ETX 0B EOT,
@@ -22,6 +23,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+
+from labgateway.protocols import emerald
 
 STX, ETX, EOT, ENQ, ACK, NAK, ETB, SUB, GS = 0x02, 0x03, 0x04, 0x05, 0x06, 0x15, 0x17, 0x1A, 0x1D
 MAX_TEXT_BYTES = 1 << 17
@@ -42,6 +45,8 @@ class Check(Enum):
     """Two hex digits before the end: sum mod 256 of what stands between STX and them."""
     SUM_BEHIND = auto()
     """Two hex digits and EOT behind the end: sum mod 256 of what stands from STX to the end, both included."""
+    LINE_CRC = auto()
+    """A line of its own at the end with the CRC-16 of all before."""
 
 
 class Answer(Enum):
@@ -54,6 +59,8 @@ class Answer(Enum):
     """ACK and NAK, each as a text of its own."""
     MORE = auto()
     """The texts ``>`` and ``?``; a reply takes their place."""
+    LINES = auto()
+    """A line by the kind of text."""
     NOTHING = auto()
 
 
@@ -74,6 +81,11 @@ class Framing:
     joined: bool = False
     checked_at_rest: bool = True
 
+    @property
+    def lines(self) -> bool:
+        """It is a conversation in lines: no STX, and some transmissions only lead it."""
+        return self.answer is Answer.LINES
+
 
 FRAMINGS: dict[str, Framing] = {
     "stx_etx": Framing(enquiry=True),
@@ -86,6 +98,7 @@ FRAMINGS: dict[str, Framing] = {
     "rapidpoint": Framing(check=Check.SUM_BEHIND, answer=Answer.FRAMED),
     "hitachi": Framing(answer=Answer.MORE),
     "beckman_lh": Framing(cut=(2, 4), joined=True),
+    "emerald": Framing(ends=b"\r", check=Check.LINE_CRC, answer=Answer.LINES),
 }
 """The names that driver.toml may give as protocol."""
 
@@ -107,6 +120,9 @@ def find(data: bytes | bytearray, framing: Framing, at: int = 0) -> Found | None
     Without a check the text begins at the last STX before its end, so that a broken-off one does not
     grow together with the next. With one, the damage shows.
     """
+    if framing.lines:
+        lines = emerald.find(data, at)
+        return Found(lines.start, lines.stop, lines.text, True, lines.good) if lines else None
     start = data.find(STX, at)
     if start < 0:
         return None
@@ -117,7 +133,7 @@ def find(data: bytes | bytearray, framing: Framing, at: int = 0) -> Found | None
         start = data.rfind(STX, start, end)
     text, stop, good = bytes(data[start + 1 : end]), end + 1, True
     match framing.check:
-        case Check.NONE:
+        case Check.NONE | Check.LINE_CRC:
             pass
         case Check.BCI:
             text, good = _bci(text)
@@ -163,12 +179,14 @@ def _bci(text: bytes) -> tuple[bytes, bool]:
 
 def wrap(text: bytes, framing: Framing, *, last: bool = True) -> bytes:
     """A transmission that holds this text, as the instrument would send it; what is cut off is filled with zeros."""
+    if framing.lines:
+        return emerald.wrap(text)
     head, tail = framing.cut
     body = b"0" * head + text + b"0" * tail
     end = ETX if ETX in framing.ends else framing.ends[0]
     end = end if last or ETB not in framing.ends else ETB
     match framing.check:
-        case Check.NONE | Check.XOR_BEHIND | Check.SUM_BEHIND:
+        case Check.NONE | Check.XOR_BEHIND | Check.SUM_BEHIND | Check.LINE_CRC:
             pass
         case Check.BCI:
             body += bytes([GS])
@@ -201,6 +219,8 @@ def unframe(data: bytes, framing: Framing, *, one_text: bool = False) -> Unframe
     data: transmissions one behind another; what stands between them (ENQ, EOT, answers) says nothing. Bytes
     without any STX are taken as texts whose framing was lost: one a line, or one in all with one_text.
     """
+    if framing.lines:
+        return _unlined(data, framing)
     if STX not in data:
         plain = data.strip(b"\x00\x03\x04\x05\x06\x15\x17\x1a\r\n")
         lines = [plain] if one_text or framing.joined else plain.splitlines()
@@ -223,4 +243,23 @@ def unframe(data: bytes, framing: Framing, *, one_text: bool = False) -> Unframe
             damage.append(f"the transmission at byte {start} has no end")
     if framing.joined and texts:
         texts = [b"".join(texts)]
+    return Unframed(tuple(texts), tuple(damage))
+
+
+def _unlined(data: bytes, framing: Framing) -> Unframed:
+    """As unframe: what only leads the conversation is no text; the last line of a file may lack its end."""
+    texts: list[bytes] = []
+    damage: list[str] = []
+    data += b"\r"
+    at = 0
+    while (found := find(data, framing, at)) is not None:
+        if b";" in data[at : found.start]:
+            damage.append(f"the transmission at byte {at} has no end")
+        if not found.good:
+            damage.append(f"the check of the transmission at byte {found.start} is wrong")
+        elif emerald.is_kept(found.text):
+            texts.append(found.text)
+        at = found.stop
+    if b";" in data[at:]:
+        damage.append(f"the transmission at byte {at} has no end")
     return Unframed(tuple(texts), tuple(damage))

@@ -15,7 +15,7 @@ Bytes and times go in, events come out, answers are asked for. Which bytes are a
 
 A text that was begun and will not end is Unfinished: where nothing is answered its sender believes it received, and
 where texts are answered it is shown until it comes again. Repeats are not told apart: these protocols number nothing,
-and the same result twice is found out where results are compared. Not here: what a reply says.
+and the same result twice is found out where results are compared. Not here: what a reply says; a framing in lines (emerald_receiver).
 """
 
 from __future__ import annotations
@@ -99,10 +99,7 @@ class RawReceiver:
         if self._offered is not None:
             self._late = True
         elif self._buffer:
-            self._give_up(Why.QUIET)
-            del self._buffer[:1]
-            self._reject(Fault.UNFINISHED)
-            self._run(now)
+            self._stopped(now)
         else:
             self._say_noise()
         self._arm()
@@ -117,17 +114,7 @@ class RawReceiver:
         if offered is None or (frame is not None and frame is not offered):
             return
         if not self._late:
-            match self.framing.answer:
-                case Answer.ACK:
-                    self._out.append(ACK)
-                case Answer.COUNTER:
-                    self._out += offered.text[:1]
-                case Answer.FRAMED:
-                    self._out += wrap(bytes([ACK]), self.framing)
-                case Answer.MORE if reply is None:
-                    self._out += wrap(b">", self.framing)
-                case Answer.NOTHING | Answer.MORE:
-                    pass
+            self._acknowledge(offered.text, replied=reply is not None)
             if reply is not None:
                 self._reply, self._replied = wrap(reply, self.framing), 1
                 self._out += self._reply
@@ -154,6 +141,19 @@ class RawReceiver:
         self._reset()
         self._out.clear()
         self._arm()
+
+    def _acknowledge(self, text: bytes, *, replied: bool) -> None:
+        match self.framing.answer:
+            case Answer.ACK:
+                self._out.append(ACK)
+            case Answer.COUNTER:
+                self._out += text[:1]
+            case Answer.FRAMED:
+                self._out += wrap(bytes([ACK]), self.framing)
+            case Answer.MORE if not replied:
+                self._out += wrap(b">", self.framing)
+            case Answer.NOTHING | Answer.MORE | Answer.LINES:
+                pass
 
     def _run(self, now: float) -> None:
         buffer = self._buffer
@@ -223,6 +223,13 @@ class RawReceiver:
         if len(self._buffer) > 1 and self._buffer[0] == STX:
             self._events.append(Unfinished(bytes(self._buffer[:MAX_TEXT_BYTES]), why.value))
 
+    def _stopped(self, now: float) -> None:
+        """What has begun did not go on."""
+        self._give_up(Why.QUIET)
+        del self._buffer[:1]
+        self._reject(Fault.UNFINISHED)
+        self._run(now)
+
     def _note_noise(self, data: bytes) -> None:
         self._noise_length += len(data)
         self._noise += data[: NOISE_BYTES - len(self._noise)]
@@ -239,7 +246,7 @@ class RawReceiver:
 
     def _nak(self) -> None:
         match self.framing.answer:
-            case Answer.NOTHING:
+            case Answer.NOTHING | Answer.LINES:
                 pass
             case Answer.FRAMED:
                 self._out += wrap(bytes([NAK]), self.framing)

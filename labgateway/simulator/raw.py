@@ -1,6 +1,6 @@
 """One connection with a raw framing, as the instrument: transmissions as they were recorded, each answer awaited.
 
-ENQ -> ACK     STX text ETX -> the framing's answer     EOT -> nothing
+ENQ -> ACK     STX text ETX -> the framing's answer     EOT -> nothing     in lines: CONNECT -> ACK_CONNECT and so on
 the host's own texts are acknowledged where the framing has acknowledgments
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from labgateway.protocols import emerald
 from labgateway.protocols.raw_framing import ACK, ENQ, EOT, NAK, STX, Answer, Check, Framing, find
 from labgateway.simulator.script import Fault
 from labgateway.simulator.stage import Stage
@@ -19,6 +20,11 @@ SILENT_S = 0.05
 """Between two texts of an instrument that awaits no answer."""
 _AGAIN = (b"?", b"\x15")
 """Texts of a host that ask for the same again."""
+
+
+def is_text(step: bytes, framing: Framing) -> bool:
+    """Whether a transmission holds a text; the others ask, part, or lead the conversation."""
+    return emerald.is_kept(step) if framing.lines else step[0] == STX
 
 
 def steps_of(message: bytes, framing: Framing) -> Iterator[bytes]:
@@ -63,7 +69,14 @@ class RawVoice:
         """See Session."""
         self._heard += data
         while self._heard:
-            if self._heard[0] == STX:
+            if self._framing.lines:
+                end = self._heard.find(b"\r")
+                if end < 0:
+                    return
+                line = bytes(self._heard[:end])
+                del self._heard[: end + 1]
+                self._line(line)
+            elif self._heard[0] == STX:
                 found = find(self._heard, self._framing)
                 if found is None:
                     return
@@ -87,19 +100,19 @@ class RawVoice:
             player.said(self, good=True, why="accepted", over=not again)
             return
         data = self._steps[self._at]
-        if data[0] != STX:
+        if not is_text(data, self._framing):
             player.put(self._channel, data)
-            if data[0] == EOT:
-                self._go_on()
-            else:
+            if self._awaits(data):
                 self._await(ANSWER_S)
+            else:
+                self._go_on()
             return
         player.summary.frames += 1
         checked = self._framing.check is not Check.NONE
         if checked and player.fault(Fault.BAD_CHECKSUM):
             # Where nothing is answered a damaged text is lost for good: only a repeat can heal it.
             self._channel.send(data[:2] + bytes([data[2] ^ 0x01]) + data[3:])
-            self._await(ANSWER_S if self._answered else SILENT_S, good=False)
+            self._await(ANSWER_S if self._awaits(data) else SILENT_S, good=False)
             return
         if player.fault(Fault.CUT):
             self._channel.send(data[: len(data) // 2])
@@ -110,15 +123,17 @@ class RawVoice:
             player.tell("a text without its end; now it comes whole")
         self._deaf = self._at == self._last_text and player.fault(Fault.LOST_ACK)
         player.put(self._channel, data * 2 if player.fault(Fault.DUPLICATE) else data)
-        self._await(ANSWER_S if self._answered else SILENT_S)
+        self._await(ANSWER_S if self._awaits(data) else SILENT_S)
 
-    @property
-    def _answered(self) -> bool:
-        return self._framing.answer is not Answer.NOTHING
+    def _awaits(self, step: bytes) -> bool:
+        """Whether the instrument waits for an answer to it."""
+        if self._framing.lines:
+            return emerald.is_answered(step)
+        return step[0] != EOT and self._framing.answer is not Answer.NOTHING
 
     @property
     def _last_text(self) -> int:
-        return max((n for n, step in enumerate(self._steps) if step[0] == STX), default=-1)
+        return max((n for n, step in enumerate(self._steps) if is_text(step, self._framing)), default=-1)
 
     def _await(self, seconds: float, *, good: bool = True) -> None:
         self._cancel()
@@ -127,7 +142,7 @@ class RawVoice:
 
     def _silent(self, *, good: bool) -> None:
         self._timer = None
-        if self._answered:
+        if self._awaits(self._steps[self._at]):
             self._failed("no answer")
         elif self._deaf:
             self._channel.close()
@@ -135,6 +150,15 @@ class RawVoice:
             self._go_on()
         else:
             self._step()
+
+    def _line(self, line: bytes) -> None:
+        if self._timer is None:
+            return
+        wanted = emerald.answer(self._steps[self._at]).strip(b"\r")
+        if line == wanted:
+            self._taken()
+        elif line.split(b";")[0] == wanted.split(b";")[0]:
+            self._refused()
 
     def _byte(self, byte: int) -> None:
         if self._timer is None:

@@ -1,11 +1,11 @@
-# make demo | test | check | bench | soak | bless | clean.  Needs Debian or Ubuntu with Python >= 3.11, git and make.
+# make demo | test | check | bench | soak | mutants | bless | clean.  Needs Debian or Ubuntu with Python >= 3.11, git and make.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak bless clean
+.PHONY: help demo test check bench soak mutants bless clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -35,6 +35,9 @@ bench: $(STAMP) ## speed beside the floor and the honest minimum, in one run
 
 soak: $(STAMP) ## the long runs: every kill point, 10,000 results and more
 	@$(BIN)/python -m pytest -m "soak or not soak" --timeout 3600 tests
+
+mutants: $(STAMP) ## each decision of matching turned round, one at a time: which one would no test notice (an hour)
+	@$(BIN)/python -m tests.mutants
 
 bless: $(STAMP) ## rewrite the expected results of the drivers' captures; read the difference
 	@$(BIN)/python tests/bless.py

@@ -1,0 +1,245 @@
+"""What would the tests not notice?  ``make mutants``: each decision of matching is turned round, one at a time.
+
+    python -m tests.mutants [--jobs N] [MODULE ...]        labgateway.matching.attribute …; none: all of MODULES
+
+A mutant is one module with one place changed: a comparison, an ``and``, a ``not``, an ``if``, a number, a truth value, a word
+that is compared, or what is returned. It lives in memory only: nothing on disk changes. Each one runs the tests of its
+room until one of them fails; a mutant that passes them all has survived, and is printed with its line. Those in
+KNOWN change nothing that can be seen, for the reason that stands there. Exit code 1: another one survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import settings
+
+HERE = Path(__file__).parents[1]
+_FAST = [
+    "tests/matching/test_recalls.py", "tests/matching/test_attribute.py", "tests/matching/test_versions.py",
+    "tests/matching/test_identity.py", "tests/matching/test_check_digits.py", "tests/matching/test_askable.py",
+]  # fmt: skip
+_SLOW = ["tests/matching/test_properties.py", "tests/matching/test_timelines.py"]
+MODULES = {
+    "labgateway.matching.attribute": (_FAST, _SLOW),
+    "labgateway.matching.identity": (_FAST, [*_SLOW, "tests/pipeline/test_ranges_out.py"]),
+    "labgateway.matching.windows": (_FAST, _SLOW),
+    "labgateway.matching.versions": (_FAST, _SLOW),
+    "labgateway.pipeline.decide": (
+        ["tests/pipeline/test_order_life.py", "tests/pipeline/test_people.py"],
+        ["tests/pipeline"],
+    ),
+}
+"""By module: the tests that find most, and those that are asked when the first find nothing."""
+PATIENCE_S = 120
+_OTHER: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+KNOWN: dict[tuple[str, str, str], str] = {}
+"""Module, what stood, what stands instead -> why nobody can see it."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place turned round."""
+
+    module: str
+    line: int
+    before: str
+    after: str
+    tree: ast.Module
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}: {self.before}  ->  {self.after}"
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand instead of one node."""
+    match node:
+        case ast.Compare(ops=ops):
+            for at, op in enumerate(ops):
+                new = copy.deepcopy(node)
+                new.ops[at] = _OTHER[type(op)]()
+                yield new
+            for at, one in enumerate(node.comparators):
+                if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                    new = copy.deepcopy(node)
+                    new.comparators[at] = ast.Constant(one.value + "?")
+                    yield new
+        case ast.BoolOp(op=op):
+            new = copy.deepcopy(node)
+            new.op = ast.Or() if isinstance(op, ast.And) else ast.And()
+            yield new
+            for at in range(len(node.values)):
+                new = copy.deepcopy(node)
+                del new.values[at]
+                yield new if len(new.values) > 1 else new.values[0]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield copy.deepcopy(operand)
+        case ast.If() | ast.IfExp() if not isinstance(node.test, (ast.Compare, ast.UnaryOp)):
+            new = copy.deepcopy(node)
+            new.test = ast.UnaryOp(ast.Not(), new.test)
+            yield new
+        case ast.comprehension(ifs=[_, *_]):
+            for at in range(len(node.ifs)):
+                new = copy.deepcopy(node)
+                del new.ifs[at]
+                yield new
+        case ast.Constant(value=bool() as value):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int() | float() as value):
+            yield ast.Constant(value + 1)
+        case ast.Return(value=ast.expr()) if not (isinstance(node.value, ast.Constant)):
+            yield ast.Return(ast.Constant(None))
+        case ast.Return(value=ast.Constant(value=None)):
+            yield ast.Pass()
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            yield copy.deepcopy(operand)
+        case ast.BinOp(op=ast.Add()):
+            new = copy.deepcopy(node)
+            new.op = ast.Sub()
+            yield new
+        case ast.BinOp(op=ast.Sub()):
+            new = copy.deepcopy(node)
+            new.op = ast.Add()
+            yield new
+        case _:
+            return
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a module, in the order of its lines."""
+    source = (HERE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    whole = ast.parse(source)
+    last = {id(one.body[-1]) for one in ast.walk(whole) if isinstance(one, ast.FunctionDef)}
+    for at, node in enumerate(ast.walk(whole)):
+        for new in changes(node):
+            if isinstance(new, ast.Pass) and id(node) in last:
+                continue  # the end of a function returns None, too
+            tree = ast.parse(source)
+            old = next(one for n, one in enumerate(ast.walk(tree)) if n == at)
+            ast.copy_location(new, old)
+            ast.fix_missing_locations(_Put(old, new).visit(tree))
+            yield Mutant(module, getattr(node, "lineno", 0) or _line(node), _words(node), _words(new), tree)
+
+
+def _words(node: ast.AST) -> str:
+    text = ast.unparse(node.test if isinstance(node, (ast.If, ast.IfExp)) else node)
+    return " ".join(text.split())[:160]
+
+
+def _line(node: ast.AST) -> int:
+    return next((one.lineno for one in ast.walk(node) if isinstance(one, ast.expr)), 0)
+
+
+class _Put(ast.NodeTransformer):
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self.new if node is self.old else self.generic_visit(node)
+
+
+class _Import(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the mutant to whoever imports the module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self) if fullname == self.mutant.module else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self.mutant.tree, self.mutant.module, "exec"), module.__dict__)
+
+
+def _child(module: str, mutant: Mutant | None) -> int:
+    """In a process of its own: 0 when every test passes. mutant: None for the module as it is."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    settings.register_profile("mutants", database=None, derandomize=True)
+    settings.load_profile("mutants")
+    if mutant is not None:
+        sys.meta_path.insert(0, _Import(mutant))
+    signal.alarm(PATIENCE_S)  # a mutant that never ends is noticed, too
+    quiet = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", "0"]
+    for tests in MODULES[module]:
+        if code := pytest.main([*quiet, *tests]):
+            return int(code)
+    return 0
+
+
+def _start(module: str, mutant: Mutant | None = None) -> int:
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            code = _child(module, mutant)
+        finally:
+            os._exit(code)
+    return pid
+
+
+def main() -> int:
+    """Run them; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at once (2)")
+    args = parser.parse_args()
+    os.chdir(HERE)
+    modules: list[str] = args.modules or list(MODULES)
+    for module in modules:
+        if os.waitpid(_start(module), 0)[1]:
+            print(f"The tests of {module} do not pass as they are: nothing can be said.")
+            return 2
+    started = time.monotonic()
+    total = known = 0
+    survived: list[Mutant] = []
+    running: dict[int, Mutant] = {}
+
+    def reap() -> None:
+        nonlocal known
+        pid, status = os.wait()
+        mutant = running.pop(pid)
+        if status == 0 and (mutant.module, mutant.before, mutant.after) in KNOWN:
+            known += 1
+        elif status == 0:
+            survived.append(mutant)
+            print(mutant, flush=True)
+
+    for module in modules:
+        for mutant in mutants(module):
+            total += 1
+            running[_start(module, mutant)] = mutant
+            if total % 50 == 0:
+                print(f"{total} mutants so far", file=sys.stderr, flush=True)
+            if len(running) >= args.jobs:
+                reap()
+    while running:
+        reap()
+    print(
+        f"{total} mutants, {total - known - len(survived)} noticed, {known} known to change nothing, "
+        f"{len(survived)} survived; {time.monotonic() - started:.0f} s"
+    )
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

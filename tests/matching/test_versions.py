@@ -143,6 +143,8 @@ def test_an_older_one_that_was_judged_later() -> None:
         assert why(version(fresh("5.10", status, received=8.9), before, "last")) is Reason.RERUN_DIFFERS
         assert isinstance(version(fresh("5.10", status, received=9), before, "last"), Correction)
     assert why(version(fresh("5.10", received=8), [prior(replace(later, value=None), X)])) is Reason.RERUN_DIFFERS
+    assert version(fresh("5.30", received=8), [prior(later)]) == Duplicate("obs1")
+    assert why(version(fresh("5.10", PRELIMINARY, received=8), [prior(later)])) is Reason.STATUS_REGRESSION
 
 
 def test_a_duplicate_is_remembered() -> None:

@@ -179,7 +179,10 @@ def test_times_that_cannot_be_judged() -> None:
         assert isinstance(judge(candidate(), strange), Waits)
     untimed = replace(order(), received_at=None)
     naive = replace(order(number=3), received_at=datetime(2026, 11, 22, 8))  # noqa: DTZ001 - what is tested
-    for broken in (untimed, naive):
+    local = datetime(2026, 11, 22, 8)  # noqa: DTZ001 - what is tested
+    collected = replace(order(number=4), collected_at=local)
+    changed = replace(order(number=5), patient_changed_at=local)
+    for broken in (untimed, naive, collected, changed):
         assert why(judge(candidate(), order(number=2), broken)) is Reason.DEFECT
 
 
@@ -420,3 +423,13 @@ def test_an_id_across_two_sources() -> None:
     ]:
         answer = judge(candidate(), order(patient=one), order("HGB", number=2, patient=other, source="file"))
         assert isinstance(answer, Attached) is proven
+
+
+def test_a_bare_number_of_another_source_proves_nothing() -> None:
+    """What is out stands when its own source says the number again; another source's number may be another person's."""
+    bare = Patient("1001", "1001")
+    was = judge(candidate(), order(patient=bare))
+    assert isinstance(was, Attached)
+    assert still_stands(was, judge(candidate(), order(patient=replace(bare, pid5="TRẦN^LAN")))) is None
+    told = still_stands(was, judge(candidate(), order(patient=bare, source="other")))
+    assert told is not None and told.reason is Reason.ORDER_CHANGED

@@ -87,7 +87,7 @@ def _show(found: dict[str, Any]) -> None:
             "accepted",
             "waiting",
             "parked",
-            "why",
+            "why, how long",
             title="Destinations",
             title_justify="left",
         )
@@ -95,7 +95,7 @@ def _show(found: dict[str, Any]) -> None:
             owed = found["deliveries"].get(name, {})
             ways.add_row(
                 name, way["state"], way["since"], str(owed.get("settled", 0)), str(owed.get("waiting", 0)),
-                str(owed.get("parked", 0)), way["why"] or _kept(owed),
+                str(owed.get("parked", 0)), way["why"] or way.get("progress") or _kept(owed),
             )  # fmt: skip
         screen.print(ways)
         for name, way in found["destinations"].items():

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from labgateway.config import Config, OrdersSection, diff
-from labgateway.delivery.ports import Destination, Listener
+from labgateway.delivery.ports import Destination, Listener, State
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
@@ -31,6 +31,7 @@ from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.daily import Daily
 from labgateway.gateway.downloads import Downloads
 from labgateway.gateway.nodes import LOOK_S, Guarded, Nodes, subjects
+from labgateway.gateway.progress import Progress
 from labgateway.gateway.pump import Pump
 from labgateway.gateway.reconcile import proof_of
 from labgateway.gateway.resending import send_again
@@ -112,6 +113,7 @@ class Gateway:
             store, self._listeners, self._standing, lambda: self.config.gateway.name,
             lambda: self.config.matching.alarm_h, utcnow,
         )  # fmt: skip
+        self._progress = Progress(store, self._answering)
         self._certificates = Certificates(self._certificate_files, say, utcnow)
         self._epoch = new_id()
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,6 +144,7 @@ class Gateway:
             self._spawn(self._open_shut(), "open ports"),
             self._spawn(self._certificates.run(), "certificates"),
             self._spawn(self._telling.run(), "telling"),
+            self._spawn(self._progress.run(), "progress"),
             self._spawn(self._daily.run(), "daily"),
         ]
         for name, section in self.config.orders.items():
@@ -586,11 +589,15 @@ class Gateway:
         counts = await self.store.read(worklist.counts)
         alarm = now - timedelta(hours=self.config.matching.alarm_h)
         late = await self.store.read(lambda c: len(worklist.items(c, waiting_before=alarm, limit=100_000)))
+        standing = self._standing()
+        for name, way in standing["destinations"].items():
+            waiting = counts["deliveries"].get(name, {}).get("waiting", 0)
+            way["progress"] = self._progress.words(name, waiting, answering=way["state"] == State.ANSWERING.value)
         return {
             "running": True,
             "started_at": self.started_at.isoformat(timespec="seconds"),
             "config_version": self.config.version,
-            **self._standing(),
+            **standing,
             **({"nodes": self._nodes.status()} if self._nodes else {}),
             "orders_from": {
                 name: {"trouble": self._doors[name].listener.trouble if name in self._doors else self._why_shut("orders", name)}
@@ -626,6 +633,10 @@ class Gateway:
                 name: {**_health(way.sender.health()), "warnings": ending.get(name, [])} for name, way in self._ways.items()
             },
         }  # fmt: skip
+
+    def _answering(self) -> dict[str, int]:
+        found = {name: way.sender.health() for name, way in self._ways.items()}
+        return {name: health.accepted for name, health in found.items() if health.state is State.ANSWERING}
 
     def _listeners(self) -> list[Listener]:
         return [way.out for way in self._ways.values() if isinstance(way.out, Listener)]

@@ -2,8 +2,9 @@
 
     --seconds N     length of one slice (default 2)
     --rounds N      slices of each kind (default 4); figures are medians over the rounds
-    --only NAME     intake, slow, hl7, end, soak: one part only
+    --only NAME     one part only; --only backlog is not part of the others
     --soak N        seconds of the soak (default 60)
+    --results N     results that wait in the backlog (default 200000)
     --json FILE     all figures, for the docs
 
 Absolute figures depend on machine and neighbours; the ratios are what counts. Parts:
@@ -12,6 +13,7 @@ Absolute figures depend on machine and neighbours; the ratios are what counts. P
     slow     the same on 50 lines with every fsync 5 ms slower (strace, where it is installed)
     hl7      ORU^R01 of 30 OBX: bare, minimum, ours; 1 and 50 lines
     end      ASTM on 50 lines, mapped, matched to orders, ORU accepted by an EMR
+    backlog  the EMR is away until so many results wait, then comes back: memory, intake, catch-up, live results
     soak     20 serial lines at 9600 baud and 40 TCP lines with host queries, beside the bare loop
 """
 
@@ -33,7 +35,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import gateways, soak
+from bench import backlog, gateways, soak
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -163,7 +165,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "soak"))
+    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "soak", "backlog"))
+    parser.add_argument("--results", type=int, default=200_000)
     parser.add_argument("--soak", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -215,6 +218,11 @@ def main() -> int:
         if args.only in (None, "soak"):
             figures["soak"] = soak.soak(folder, args.soak)
             soak.show(figures["soak"])
+        if args.only == "backlog":
+            place = folder / "backlog"
+            place.mkdir()
+            figures["backlog"] = backlog.backlog(place, args.results, args.seconds)
+            backlog.show(figures["backlog"])
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0

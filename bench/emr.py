@@ -1,4 +1,4 @@
-"""An EMR that says AA as fast as it can and remembers what it was told: ``python -m bench.emr FILE``.
+"""An EMR that says AA as fast as it can and remembers what it was told: ``python -m bench.emr FILE [PORT]``.
 
 Prints its port. FILE gets one line a value taken, when it is told to stop (SIGTERM): specimen, code, value,
 observation id and the moment it was accepted.
@@ -58,11 +58,11 @@ async def main() -> None:
     """Serve until told to stop."""
     loop = asyncio.get_running_loop()
     taken: list[tuple[float, bytes]] = []
-    server = await loop.create_server(lambda: Door(taken), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await loop.create_server(lambda: Door(taken), "127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: print(len(taken), flush=True))
+    print(server.sockets[0].getsockname()[1], flush=True)
     await stop.wait()
     await asyncio.to_thread(Path(sys.argv[1]).write_text, "\n".join(lines(taken)) + "\n")
 

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 
-from bench.messages import oru, session, specimen_id
+from bench.messages import half_of, oru, session, specimen_id
 
 
 class Analyzer(asyncio.Protocol):
@@ -20,7 +20,8 @@ class Analyzer(asyncio.Protocol):
 
     def __init__(self, protocol: str, numbers: range, until: float, done: asyncio.Future[None], rate: float) -> None:
         self.numbers = iter(numbers)
-        self.astm = protocol == "astm"
+        self.astm = protocol.startswith("astm")
+        self.halves = protocol == "astm-halves"
         self.until = until
         self.done = done
         self.messages = 0
@@ -33,7 +34,7 @@ class Analyzer(asyncio.Protocol):
         self.queue: list[bytes] = []
         self.at = 0
         self.number = 0
-        self.sent = 0.0
+        self.sent = self.sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin at once."""
@@ -51,13 +52,17 @@ class Analyzer(asyncio.Protocol):
             self.transport.close()
             return
         self.number = number
-        self.queue = session(self.number) if self.astm else [oru(self.number)]
+        if self.halves:
+            self.queue = session(number // 2, half_of(number))
+        else:
+            self.queue = session(self.number) if self.astm else [oru(self.number)]
         self.at = 0
         self.send()
 
     def send(self) -> None:
         """One frame, and its clock."""
         self.sent = time.perf_counter()
+        self.sent_at = time.time()
         self.transport.write(self.queue[self.at])
 
     def data_received(self, data: bytes) -> None:
@@ -77,7 +82,8 @@ class Analyzer(asyncio.Protocol):
         if self.astm:
             self.transport.write(b"\x04")
         if self.gap:
-            self.ended[specimen_id(self.number)] = time.time()
+            name = f"{specimen_id(self.number // 2)}/{self.number % 2}" if self.halves else specimen_id(self.number)
+            self.ended[name] = time.time() if self.astm else self.sent_at
             self.next_at += self.gap
             asyncio.get_running_loop().call_later(max(0.0, self.next_at - time.perf_counter()), self.next_message)
         else:

@@ -26,7 +26,15 @@ def specimen_id(number: int) -> str:
     return f"B{number:08d}"
 
 
-def session(number: int) -> list[bytes]:
+HALF = RESULTS // 2
+
+
+def half_of(number: int) -> range:
+    """The tests of a message of ``astm-halves``: message 2n has the first half of specimen n, 2n + 1 the second."""
+    return range(HALF) if number % 2 == 0 else range(HALF, RESULTS)
+
+
+def session(number: int, tests: range = range(RESULTS)) -> list[bytes]:
     """What the analyzer sends, one item for each answer it waits for: ENQ, 40 frames; EOT is sent unanswered."""
     records = [
         b"H|\\^&|||BENCH-1^1.0^77|||||||P|LIS2-A2|20261122081500",
@@ -34,8 +42,8 @@ def session(number: int) -> list[bytes]:
         b"O|1|" + specimen_id(number).encode() + b"||^^^ALL|R||||||N||||||||||||||F",
     ]
     records += [
-        f"R|{n + 1}|^^^{code}|{value_of(number, n)}|mmol/L||N||F||||20261122081500".encode()
-        for n, code in enumerate(CODES)
+        f"R|{at}|^^^{CODES[n]}|{value_of(number, n)}|mmol/L||N||F||||20261122081500".encode()
+        for at, n in enumerate(tests, 1)
     ]
     records.append(b"L|1|N")
     return [b"\x05", *(frame(n + 1, record) for n, record in enumerate(records))]

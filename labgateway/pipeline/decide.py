@@ -185,8 +185,8 @@ def _versioned(
     new = _fresh(case, target.emr, mapped.value, mapped.unit, place)
     state, problem = ObservationState.HELD, None
     letter, replaces, duplicate_of = versions.letter_of(new), None, None
-    priors = case.priors.get(target.emr, ())
-    match versions.version(new, priors, mapped.rerun, window_h=case.policy.window_h):
+    priors, policy = case.priors.get(target.emr, ()), case.policy
+    match versions.version(new, priors, mapped.rerun, window_h=policy.window_h, wait_h=policy.wait_h):
         case versions.Duplicate(of=duplicate_of):
             state = ObservationState.DUPLICATE
         case versions.Hold(problem=problem):
@@ -255,8 +255,8 @@ def _unplaced(case: Case, mapped: Mapped, state: ObservationState, target: Targe
 
 def _unless_repeated(case: Case, verdict: Verdict) -> Verdict:
     """The same words again need not be decided again, wherever the first ones ended."""
-    new = fresh(case, verdict)
-    match versions.version(new, case.priors.get(new.code, ()), window_h=case.policy.window_h):
+    new, policy = fresh(case, verdict), case.policy
+    match versions.version(new, case.priors.get(new.code, ()), window_h=policy.window_h, wait_h=policy.wait_h):
         case versions.Duplicate(of=of):
             return replace(verdict, state=ObservationState.DUPLICATE, duplicate_of=of, problem=None)
         case _:

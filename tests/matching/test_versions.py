@@ -344,6 +344,10 @@ def test_a_person_answers_an_order_that_was_answered_long_ago() -> None:
     assert by_hand(fresh("5.30", received=313.1), [prior(fresh())]) == Correction("obs1", C)
     assert by_hand(fresh("5.30", received=313.1, place=Place(1, "1002")), [prior(fresh())]) == First(F)
     assert by_hand(fresh("5.30", received=313.1, place=Place(None, "1001")), [prior(fresh())]) == First(F)
+    nowhere = prior(fresh(place=Place(None, "1001")))
+    assert by_hand(fresh("5.30", received=313.1, place=Place(None, "1001")), [nowhere]) == First(F)
+    assert by_hand(fresh("5.30", received=2, place=None), [prior(fresh())]) == First(F)
+    assert by_hand(fresh("5.30", received=2), [prior(fresh(place=None))]) == First(F)
 
 
 def test_while_the_place_is_not_known() -> None:

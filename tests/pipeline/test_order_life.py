@@ -149,3 +149,15 @@ def test_merged_patients() -> None:
     (new,) = lab.measure("S1", ("HGB", "13"))
     assert new.state is ObservationState.RELEASED
     assert lab.owed()[-1].patient == "P2"
+
+
+def test_a_site_that_waits_longer_has_one_final_value_an_order() -> None:
+    """What one order was told counts for as long as the site lets results wait, not for the 240 hours of the default."""
+    lab = Lab(policy={"wait_h": 400})
+    (first,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.hours = 330
+    lab.order("S1", "O1")
+    assert lab.get(first.id).state is ObservationState.RELEASED
+    lab.hours = 331
+    (again,) = lab.measure("S1", ("WBC", "6.1"))
+    assert again.problem is not None and again.problem.reason is Reason.RERUN_DIFFERS

@@ -429,7 +429,7 @@ async def test_ends_cleanly_and_refuses_a_second(tmp_path: Path) -> None:
 
 
 async def test_one_line_that_cannot_open_costs_only_itself(tmp_path: Path) -> None:
-    """A port in use, and a driver whose framing no line speaks yet, are said; the other lines serve."""
+    """A port in use, and a driver whose framing no line speaks, are said; the other lines serve."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -439,7 +439,7 @@ async def test_one_line_that_cannot_open_costs_only_itself(tmp_path: Path) -> No
                 f'line = {{ kind = "tcp-listen", host = "127.0.0.1", port = {port} }}\n'
                 for name, driver, port in (
                     ("blocked", "sysmex_xn", taken.getsockname()[1]),
-                    ("raw", "mindray_bc2800", free_port()),
+                    ("raw", "beckman_lh", free_port()),
                 )
             )
             site = Site(tmp_path, emr, matching='without_order = "send"', extra=more)
@@ -448,7 +448,7 @@ async def test_one_line_that_cannot_open_costs_only_itself(tmp_path: Path) -> No
                 await seen(emr, 3)
                 lines = (await asyncio.to_thread(gateway.status))["lines"]
                 assert str(taken.getsockname()[1]) in lines["blocked"]["trouble"]
-                assert "mindray_stx_sub" in lines["raw"]["trouble"]
+                assert "beckman_lh" in lines["raw"]["trouble"]
 
 
 async def test_no_patient_data_in_the_log(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ class BareReceiver:
         self._tokens = rules.framing is Framing.TOKENS
         self._asked = False
         """A session is open: an ENQ came, and no EOT."""
+        self._enquired_at: float | None = None
+        """When the last ENQ came, with nothing behind it yet."""
         self._buffer = bytearray()
         self._heard_at = 0.0
         self._events: deque[Event] = deque()
@@ -197,8 +199,15 @@ class BareReceiver:
         if not self._tokens and bytes(buffer) == b"H":
             return False
         del buffer[:1]
+        if first != ENQ:
+            self._enquired_at = None
         match first:
+            case b"\x05" if (
+                self._asked and self._enquired_at is not None and self._heard_at - self._enquired_at < SETTLE_S
+            ):
+                pass  # said twice in one breath, wherever it was cut: answered once; who heard nothing waits for seconds
             case b"\x05":
+                self._enquired_at = self._heard_at
                 self._enquiry()
             case b"\x02":
                 self._say_noise()

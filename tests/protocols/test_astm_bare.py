@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labgateway.protocols.astm_bare import MOST_BYTES, QUIET_S, BareReceiver
@@ -165,6 +165,7 @@ def test_silence_inside_a_record_is_no_end(end: str) -> None:
     wire=st.lists(st.sampled_from([ENQ, EOT, ACK, STX + TEXT + ETX, TEXT, b"\r\n", b"x", b"H", b"L|1\r"]), max_size=12),
     cuts=st.lists(st.integers(0, 600), max_size=10),
 )
+@example(rules=TOKENS, wire=[ENQ, ENQ], cuts=[1])
 def test_cutting_changes_nothing(rules: LinkRules, wire: list[bytes], cuts: list[int]) -> None:
     """The same bytes in other pieces: the same texts and answers."""
     data = b"".join(wire)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import timeit
+import unicodedata
 from functools import partial
 from pathlib import Path
 
@@ -57,10 +58,10 @@ def test_line_ends_and_junk(end: str, junk: bytes) -> None:
     )
 )
 def test_every_field_is_read_as_sent(rows: list[list[str]]) -> None:
-    """The rows hold every field, empty ones at the end too: joined again they are the message."""
+    """The rows hold every field, empty ones at the end too: joined again they are the message, its letters composed."""
     text = [MSH, *("|".join(["ZZZ", *row]) for row in rows)]
     message = hl7.read(lines(*text))
-    assert ["|".join(row.fields) for row in message.rows] == text
+    assert ["|".join(row.fields) for row in message.rows] == [unicodedata.normalize("NFC", row) for row in text]
     assert [row.number for row in message.rows[1:]] == list(range(1, len(rows) + 1))
 
 
@@ -138,6 +139,31 @@ def test_character_sets(charset: str, bytes_: bytes, encoding: str | None, codec
     message = hl7.read(data, encoding)
     assert (message.charset, message.marked) == (codec, marked)
     assert message.rows[1].raw(3) == text
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "apart"),
+    [
+        ("UNICODE UTF-8", None, unicodedata.normalize("NFD", "NGUYỄN THỊ HOÀNG YẾN").encode()),
+        ("", None, unicodedata.normalize("NFD", "NGUYỄN THỊ HOÀNG YẾN").encode()),
+        ("WINDOWS-1258", None, b"NGUY\xca\xdeN TH\x49\xf2 HO\xc0N\x47 Y\xca\xecN"),
+        ("", "cp1258", b"NGUY\xca\xdeN TH\x49\xf2 HO\xc0N\x47 Y\xca\xecN"),
+    ],
+)
+def test_letters_that_come_apart_are_put_together(charset: str, encoding: str | None, apart: bytes) -> None:
+    """A decomposed name, and one of code page 1258, is the name that another sender writes composed; bytes stay as they came."""
+    data = f"MSH|^~\\&|||||||ORU^R01|1|P|2.5||||||{charset}\rPID|1||7||".encode() + apart + b"\r"
+    message = hl7.read(data, encoding)
+    assert message.rows[1].raw(5) == "NGUYỄN THỊ HOÀNG YẾN"
+    assert message.data == data and not message.marked
+
+
+def test_an_answer_repeats_the_number_as_it_was_sent() -> None:
+    """Composing touches nothing of MSH: MSA-2 is MSH-10 byte for byte, in the sender's own encoding."""
+    number = unicodedata.normalize("NFD", "Ế7").encode()
+    message = hl7.read(b"MSH|^~\\&|||||||ORU^R01|" + number + b"|P|2.5||||||UNICODE UTF-8\rPID|1\r")
+    answer = hl7.reply_bytes(message, [hl7.reply_msa(message, hl7.AckCode.ACCEPT)])
+    assert answer == b"MSA|AA|" + number + b"\r"
 
 
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from labgateway.protocols.rows import HL7, Delimiters, Row
@@ -11,6 +12,7 @@ _HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])")
 _HEADERS = re.compile(rb"(?:\A|(?<=[\r\n\x0b\x1c]))[ \t]*(?=MSH[!-/:-@\[-`{-~])")
 _BATCH_ROW = re.compile(rb"(?:\A|(?<=[\r\n]))(?:FHS|BHS|BTS|FTS)[^\r\n]*[\r\n]*")
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
+_LINE_END = re.compile(r"[\r\n]")
 
 _CHARSETS = {
     "UNICODE": "utf-8",
@@ -94,7 +96,7 @@ def read(data: bytes, encoding: str | None = None) -> Message:
             encoding = _declared(body, found[1])
         text, charset, marked = _decode(body, encoding)
     delimiters = _delimiters(text)
-    rows = _rows(text.rstrip("\r\n\x1c\x0b\x1a\0"), delimiters)
+    rows = _rows(_composed(text).rstrip("\r\n\x1c\x0b\x1a\0"), delimiters)
     return Message(data, rows, rows[0] if rows else _NO_HEADER, delimiters, charset, marked)
 
 
@@ -145,6 +147,13 @@ def _decode(body: bytes, encoding: str | None) -> tuple[str, str, bool]:
         return body.decode("utf-8"), "utf-8", encoding is not None
     except UnicodeError:
         return body.decode("latin-1"), "latin-1", True
+
+
+def _composed(text: str) -> str:
+    if text.isascii():
+        return text
+    end = _LINE_END.search(text)
+    return text[: end.start()] + unicodedata.normalize("NFC", text[end.start() :]) if end else text
 
 
 def _delimiters(text: str) -> Delimiters:

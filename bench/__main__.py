@@ -12,7 +12,8 @@ Absolute figures depend on machine and neighbours; the ratios are what counts. P
     intake   ASTM sessions of 40 frames, 36 results: bare ACK loop, minimum, ours; 1 and 50 lines
     slow     the same on 50 lines with every fsync 5 ms slower (strace, where it is installed)
     hl7      ORU^R01 of 30 OBX: bare, minimum, ours; 1 and 50 lines
-    end      ASTM on 50 lines, mapped, matched to orders, ORU accepted by an EMR
+    end      ASTM on 50 lines, mapped, matched to orders, ORU accepted by one EMR and by three; SQLite and PostgreSQL
+    through  the same with ORU^R01 of 30 OBX over MLLP instead of ASTM
     backlog  the EMR is away until so many results wait, then comes back: memory, intake, catch-up, live results
     soak     20 serial lines at 9600 baud and 40 TCP lines with host queries, beside the bare loop
 """
@@ -35,7 +36,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import backlog, gateways, soak
+from bench import backlog, ends, gateways, soak
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -54,15 +55,11 @@ class Server:
 
     def cpu_s(self) -> float:
         """CPU seconds so far, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return gateways.cpu_s(self.pid)
 
     def rss_mb(self) -> float:
         """Resident memory now."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return gateways.rss_mb(self.pid)
 
 
 def child_of(pid: int) -> int:
@@ -165,7 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "soak", "backlog"))
+    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "through", "soak", "backlog"))
     parser.add_argument("--results", type=int, default=200_000)
     parser.add_argument("--soak", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
@@ -202,19 +199,19 @@ def main() -> int:
                          against="minimum", frames=40 if protocol == "astm" else 1)  # fmt: skip
                 figures[f"{part}-rss-mb"] = mine.rss_mb()
                 print(f"  our memory: {mine.rss_mb():.0f} MB")
-        if args.only in (None, "end"):
-            place = folder / "end"
+        for part, protocol in (("end", "astm"), ("through", "hl7")):
+            if args.only not in (None, part):
+                continue
+            place = folder / part
             place.mkdir()
-            with floor("bare", "astm", place, []) as bare:
-                found = rounds([bare], "astm", 50, args)["bare"]
-            end = gateways.end_to_end(place, seconds=max(10.0, args.seconds * args.rounds))
-            figures["end"] = {"bare": found["per_second"], **end}
-            print(
-                f"\nend to end: 50 lines, mapped, matched, ORU accepted: {end['per_second']:.0f} messages/s "
-                f"({end['per_second'] * 36:.0f} results/s), {end['per_second'] / found['per_second']:.3f} of the bare "
-                f"loop's {found['per_second']:.0f}; p50 {end['p50_ms']:.0f} ms, p95 {end['p95_ms']:.0f} ms at half of that load; "
-                f"memory {end['rss_mb']:.0f} MB; {end['lost']} lost, {end['doubled']} doubled, {end['wrong']} wrong"
-            )
+            with floor("bare", protocol, place, []) as bare:
+
+                def pace(bare: Server = bare, protocol: str = protocol) -> float:
+                    return load(bare, protocol, 50, args.seconds)["per_second"]
+
+                ends.title(part)
+                seconds = max(10.0, args.seconds * args.rounds)
+                figures[part] = ends.all_ends(place, protocol, seconds, pace, ends.row)
         if args.only in (None, "soak"):
             figures["soak"] = soak.soak(folder, args.soak)
             soak.show(figures["soak"])

@@ -32,7 +32,7 @@ _STRIPE = 20_000
 def backlog(folder: Path, results: int, seconds: float) -> dict[str, Any]:
     """All figures; seconds: of one slice of the intake."""
     (port,) = gateways.free_ports(1)
-    config, ports = gateways.configure(folder, "astm", emr=port, orders=None)
+    config, ports = gateways.configure(folder, "astm", emrs=[port], orders=None)
     gateway = gateways.launch(config, [])
     emr: subprocess.Popen[str] | None = None
     found: dict[str, Any] = {"results": results, "live_per_hour": LIVE * 3600}

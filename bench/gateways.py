@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.messages import CODES, specimen_id, value_of
+from bench.messages import CODES, RESULTS, specimen_id, value_of
 
 LINES = 50
 
@@ -50,9 +52,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def configure(
-    folder: Path, protocol: str, *, emr: int, orders: int | None, destinations: int = 1
+    folder: Path, protocol: str, *, emrs: Sequence[int], orders: int | None, store: str | None = None
 ) -> tuple[Path, list[int]]:
-    """Write a site of 50 analyzers; returns the config and the lines' ports."""
+    """Write a site of 50 analyzers, a destination for each port of emrs; returns the config and the lines' ports.
+
+    orders: the port of the door for orders; None: the site has none. store: a database's address; None: SQLite.
+    """
     driver = folder / "drivers" / "bench_1"
     driver.mkdir(parents=True)
     tests = "\n".join(f'{code} = "mmol/L"' for code in CODES)
@@ -65,6 +70,7 @@ def configure(
     )
     ports = free_ports(LINES)
     text = '[gateway]\nname = "BENCH"\nfacility = "BENCH"\n'
+    text += f"[store]\nurl = {json.dumps(store)}\n" if store else ""
     text += "[matching]\n" + ('without_order = "wait"\n' if orders else 'without_order = "send"\n')
     for n, port in enumerate(ports):
         text += (
@@ -73,7 +79,7 @@ def configure(
         )
     if orders:
         text += f'[orders.emr]\nkind = "mllp-listen"\nhost = "127.0.0.1"\nport = {orders}\n'
-    for n in range(destinations):
+    for n, emr in enumerate(emrs):
         text += f'[destination.emr{n}]\nkind = "mllp"\nhost = "127.0.0.1"\nport = {emr}\n'
     config = folder / "config.toml"
     config.write_text(text)
@@ -98,7 +104,7 @@ def launch(config: Path, prefix: list[str]) -> subprocess.Popen[str]:
 def start(kind: str, folder: Path, prefix: list[str]) -> tuple[subprocess.Popen[str], list[int]]:
     """``intake-astm`` or ``intake-hl7``: all as shipped; the EMR is away, so that the intake and the pipeline are what runs."""
     protocol = kind.partition("-")[2]
-    config, ports = configure(folder, protocol, emr=free_ports(1)[0], orders=None)
+    config, ports = configure(folder, protocol, emrs=free_ports(1), orders=None)
     return launch(config, prefix), ports
 
 
@@ -128,49 +134,6 @@ def order(port: int, numbers: range) -> None:
                     raise SystemExit(f"an order was refused: {block!r}")
 
 
-def end_to_end(folder: Path, *, seconds: float) -> dict[str, Any]:
-    """50 lines, orders first, mapped, matched, ORU accepted: throughput at full load, latency at half of it."""
-    emr = subprocess.Popen(
-        [sys.executable, "-m", "bench.emr", str(folder / "taken.tsv")], stdout=subprocess.PIPE, text=True
-    )
-    assert emr.stdout
-    emr_port = int(emr.stdout.readline())
-    orders = free_ports(1)[0]
-    config, ports = configure(folder, "astm", emr=emr_port, orders=orders)
-    gateway = launch(config, [])
-    per_line = max(4, int(seconds * 8))
-    try:
-        for line in range(LINES):
-            order(orders, range(line * 20_000, line * 20_000 + per_line))
-        started = time.time()
-        run = subprocess.run(
-            [sys.executable, "-m", "bench.load", "astm", ",".join(map(str, ports)), str(LINES), "600", "0", str(per_line), "0"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        load: dict[str, Any] = json.loads(run.stdout)
-        took = drain(emr, len(load["acked"]), started)
-        rss = rss_mb(gateway.pid)
-        # Half of that load, paced, for the latency from EOT to the EMR's acceptance.
-        rate = len(load["acked"]) / took / 2 / LINES
-        paced_first = 10_000
-        count = max(2, int(rate * seconds))
-        for line in range(LINES):
-            first = line * 20_000 + paced_first
-            order(orders, range(first, first + count))
-        run = subprocess.run(
-            [sys.executable, "-m", "bench.load", "astm", ",".join(map(str, ports)), str(LINES), "600", str(paced_first),
-             str(count), str(rate)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        paced: dict[str, Any] = json.loads(run.stdout)
-        drain(emr, len(load["acked"]) + len(paced["acked"]), time.time())
-    finally:
-        emr.send_signal(signal.SIGTERM)
-        emr.wait(60)
-        stop(gateway)
-    return {**ledger(folder / "taken.tsv", load, paced), "per_second": len(load["acked"]) / took, "rss_mb": rss}
-
-
 def drain(emr: subprocess.Popen[str], wanted: int, started: float) -> float:
     """Wait until the EMR has taken that many messages; seconds since started."""
     assert emr.stdout
@@ -187,6 +150,12 @@ def drain(emr: subprocess.Popen[str], wanted: int, started: float) -> float:
         time.sleep(0.05)
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far, user and system, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -195,29 +164,35 @@ def rss_mb(pid: int) -> float:
     return 0.0
 
 
-def ledger(file: Path, load: dict[str, Any], paced: dict[str, Any]) -> dict[str, Any]:
-    """What was acknowledged to the analyzers against what the EMR took."""
-    owed = {
-        (specimen_id(n), f"E{code}"): value_of(n, at)
-        for n in (*load["acked"], *paced["acked"])
-        for at, code in enumerate(CODES)
-    }
-    ended: dict[str, float] = dict(paced["ended"])
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was acknowledged to the analyzers against what an EMR took.
+
+    lost, doubled, wrong: results. taken: by specimen, when its first value was accepted.
+    """
+
+    results: int
+    lost: int
+    doubled: int
+    wrong: int
+    taken: dict[str, float]
+
+
+def ledger(file: Path, acked: Iterable[int], tests: int = RESULTS) -> Ledger:
+    """Compare every value. acked: numbers of the messages that were acknowledged, each of so many tests."""
+    owed = {(specimen_id(n), f"E{CODES[at]}"): value_of(n, at) for n in acked for at in range(tests)}
     got: dict[tuple[str, str], set[str]] = {}
+    taken: dict[str, float] = {}
     wrong = 0
-    waits: list[float] = []
     for line in file.read_text().splitlines():
         specimen, code, value, observation, at = line.split("\t")
         got.setdefault((specimen, code), set()).add(observation)
         wrong += owed.get((specimen, code)) != value
-        if code == f"E{CODES[0]}" and specimen in ended:
-            waits.append(1000 * (float(at) - ended[specimen]))
-    waits.sort()
-    return {
-        "lost": len(owed.keys() - got.keys()),
-        "doubled": sum(len(ids) - 1 for ids in got.values()),
-        "wrong": wrong,
-        "p50_ms": waits[len(waits) // 2] if waits else 0.0,
-        "p95_ms": waits[len(waits) * 95 // 100] if waits else 0.0,
-        "results": len(owed),
-    }
+        taken.setdefault(specimen, float(at))
+    return Ledger(len(owed), len(owed.keys() - got.keys()), sum(len(ids) - 1 for ids in got.values()), wrong, taken)
+
+
+def percentiles(waits: Iterable[float]) -> dict[str, float]:
+    """p50, p95 and p99 in ms of waits in seconds; 0 where there are none."""
+    known = sorted(waits)
+    return {f"p{n}_ms": 1000 * known[len(known) * n // 100] if known else 0.0 for n in (50, 95, 99)}

@@ -81,9 +81,9 @@ class Analyzer(asyncio.Protocol):
         self.acked.append(self.number)
         if self.astm:
             self.transport.write(b"\x04")
+        name = f"{specimen_id(self.number // 2)}/{self.number % 2}" if self.halves else specimen_id(self.number)
+        self.ended[name] = time.time() if self.astm else self.sent_at
         if self.gap:
-            name = f"{specimen_id(self.number // 2)}/{self.number % 2}" if self.halves else specimen_id(self.number)
-            self.ended[name] = time.time() if self.astm else self.sent_at
             self.next_at += self.gap
             asyncio.get_running_loop().call_later(max(0.0, self.next_at - time.perf_counter()), self.next_message)
         else:

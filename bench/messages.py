@@ -49,6 +49,9 @@ def session(number: int, tests: range = range(RESULTS)) -> list[bytes]:
     return [b"\x05", *(frame(n + 1, record) for n, record in enumerate(records))]
 
 
+OBX = 30
+
+
 def oru(number: int) -> bytes:
     """One HL7 ORU^R01 with 30 results in its MLLP block."""
     segments = [
@@ -56,5 +59,5 @@ def oru(number: int) -> bytes:
         "PID|1",
         f"OBR|1||{specimen_id(number)}|ALL|||20261122081500",
     ]
-    segments += [f"OBX|{n + 1}|NM|{CODES[n]}||{value_of(number, n)}|mmol/L||N|||F" for n in range(30)]
+    segments += [f"OBX|{n + 1}|NM|{CODES[n]}||{value_of(number, n)}|mmol/L||N|||F" for n in range(OBX)]
     return b"\x0b" + ("\r".join(segments) + "\r").encode() + b"\x1c\r"

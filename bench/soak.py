@@ -178,8 +178,10 @@ def _ours(folder: Path, seconds: float, per_line: int) -> dict[str, Any]:
         gateways.drain(emr, len(acked), time.time())
         emr.send_signal(signal.SIGTERM)
         emr.wait(60)
-        proven = gateways.ledger(place / "taken.tsv", {"acked": acked}, {"acked": [], "ended": {}})
-        return {**_figures(found), "acked": len(acked), **{k: proven[k] for k in ("lost", "doubled", "wrong")}}
+        proven = gateways.ledger(place / "taken.tsv", acked)
+        return {
+            **_figures(found), "acked": len(acked), "lost": proven.lost, "doubled": proven.doubled, "wrong": proven.wrong,
+        }  # fmt: skip
     finally:
         emr.kill()
         emr.wait()

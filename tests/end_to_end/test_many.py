@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from bench import gateways
+from bench import ends
 from labgateway.captures import open_capture
 from labgateway.cli.decode_command import library
 from labgateway.instruments.decode import decode
@@ -125,6 +125,13 @@ async def test_every_capture_of_the_first_drivers(tmp_path: Path) -> None:
 
 def test_ten_thousand_results_from_fifty_lines(tmp_path: Path) -> None:
     """Ordered, measured on 50 lines at once, sent: none lost, none doubled in effect, none under another specimen."""
-    found = gateways.end_to_end(tmp_path, seconds=0.75)
+    found = ends.end_to_end(tmp_path, seconds=0.75)
     assert found["results"] >= 10_000
+    assert (found["lost"], found["doubled"], found["wrong"]) == (0, 0, 0)
+
+
+def test_hl7_in_and_out_to_three_destinations(tmp_path: Path) -> None:
+    """The same for ORU^R01 that came over MLLP; compared at each of three EMRs."""
+    found = ends.end_to_end(tmp_path, seconds=0.5, protocol="hl7", destinations=3)
+    assert found["results"] >= 5_000
     assert (found["lost"], found["doubled"], found["wrong"]) == (0, 0, 0)

@@ -40,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from labgateway.config import find, load
-    from labgateway.gateway import build
+    from labgateway.gateway import rulebook
 
     path = find(args.config)
     config = None
     try:
         config = load(path)
-        found = mistakes(config, build.library(config))
+        found = mistakes(config, rulebook.library(config))
     except ComplaintsError as error:
         found = error.complaints
     for complaint in found:
@@ -67,7 +67,9 @@ def _check(args: argparse.Namespace) -> int:
 def mistakes(config: Config, library: Library) -> list[Complaint]:
     """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
     from labgateway.gateway import outlets
-    from labgateway.gateway.build import NOT_LIVE, declared, file_mistakes, untold
+    from labgateway.gateway.build import NOT_LIVE, untold
+    from labgateway.gateway.destinations import file_mistakes
+    from labgateway.gateway.rulebook import declared
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
     from labgateway.toml_lines import line_of, read_toml
@@ -202,10 +204,10 @@ def _short(file: str) -> str:
 
 
 def _list() -> int:
-    from labgateway.gateway import build
+    from labgateway.gateway import rulebook
     from labgateway.instruments.driver import Library
 
-    library = Library.of([build.shipped("drivers")])
+    library = Library.of([rulebook.shipped("drivers")])
     for name, driver in sorted(library.drivers.items()):
         print(f"{name:24} {driver.protocol:6} {driver.status:10} {', '.join(driver.models)}")
     return 0

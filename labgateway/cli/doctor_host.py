@@ -18,7 +18,7 @@ from labgateway.cli import check_command
 from labgateway.config import Config, find, load
 from labgateway.doctor import HostFacts
 from labgateway.errors import ComplaintsError, LabgatewayError
-from labgateway.gateway import build
+from labgateway.gateway import rulebook
 from labgateway.service import control
 from labgateway.store import sqlite
 
@@ -30,7 +30,7 @@ def host_facts(args: argparse.Namespace) -> HostFacts:
     path = find(args.config)
     try:
         config = load(path)
-        complaints = len(check_command.mistakes(config, build.library(config)))
+        complaints = len(check_command.mistakes(config, rulebook.library(config)))
     except ComplaintsError as error:
         return HostFacts(
             data=str(path), sqlite=_sqlite(), complaints=len(error.complaints), running=True, synced=_synced()

@@ -22,7 +22,7 @@ from labgateway.config import Config, FolderLine, SerialLine, TcpLine, TcpListen
 from labgateway.doctor import Facts, Heard, Setting, best, observe, score
 from labgateway.doctor.serial_try import USUAL
 from labgateway.errors import LabgatewayError
-from labgateway.gateway import build
+from labgateway.gateway import build, rulebook
 from labgateway.instruments.spec import Driver, LineSettings
 from labgateway.protocols.raw_framing import FRAMINGS, Check
 from labgateway.service import control
@@ -48,7 +48,7 @@ def line_facts(args: argparse.Namespace) -> Facts:
     if section is None:
         there = ", ".join(sorted(config.instruments)) or "none"
         raise LabgatewayError(f'There is no instrument "{args.instrument}" in config.toml. There are: {there}.')
-    library = build.library(config)
+    library = rulebook.library(config)
     driver = library.find(section.driver)
     facts = _configured(args.instrument, section, driver)
     heard: list[Heard] = []

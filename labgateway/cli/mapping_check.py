@@ -35,7 +35,7 @@ def add_parsers(below: Parsers) -> None:
 
 def mistakes(site: Site, file: Path) -> list[Complaint]:
     """What is wrong with a file as the mapping of the site's instrument."""
-    from labgateway.gateway.build import declared
+    from labgateway.gateway.rulebook import declared
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import read
 

@@ -63,11 +63,11 @@ def _inbox(args: argparse.Namespace) -> int:
 
 def entries(config: Config, instrument: str | None) -> list[Entry]:
     """What waits, of one instrument or of all, each in the order of its oldest result."""
-    from labgateway.gateway import build
+    from labgateway.gateway import rulebook
     from labgateway.pipeline.inbox import inbox
     from labgateway.store import results
 
-    rules = build.rules(config, build.library(config))
+    rules = rulebook.rules(config, rulebook.library(config))
     if instrument is not None and instrument not in rules.instruments:
         known = ", ".join(rules.instruments)
         raise LabgatewayError(f"{instrument} is no instrument in config.toml. Instruments: {known}.")

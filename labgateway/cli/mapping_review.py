@@ -99,7 +99,7 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _try(args: argparse.Namespace) -> int:
-    from labgateway.gateway import build
+    from labgateway.gateway import rulebook
     from labgateway.pipeline.trial import tried
     from labgateway.store import journal
 
@@ -108,7 +108,7 @@ def _try(args: argparse.Namespace) -> int:
     site = configured(args.name, args.config)
     config = config_of(site)
     other = settled(readable(of_site(site, args.file)), site)
-    rules = build.rules(config, site.library)
+    rules = rulebook.rules(config, site.library)
     instrument = rules.instruments[site.instrument]
     if isinstance(instrument.driver, Problem):
         raise LabgatewayError(f"{instrument.driver} {instrument.driver.reason.cure}")

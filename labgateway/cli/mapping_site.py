@@ -46,7 +46,7 @@ def site_of(name: str, config_file: Path | None, driver: str | None = None) -> S
 
     Raises LabgatewayError when there is neither, ComplaintsError when config.toml has mistakes.
     """
-    from labgateway.gateway.build import library, shipped
+    from labgateway.gateway.rulebook import library, shipped
     from labgateway.instruments.driver import Library
 
     config = _config(config_file)
@@ -83,7 +83,7 @@ def config_of(site: Site) -> Config:
 
 def settled(mapping: Mapping, site: Site) -> Mapping:
     """The mapping together with what its driver declares."""
-    from labgateway.gateway.build import declared
+    from labgateway.gateway.rulebook import declared
     from labgateway.mapping.table import settle
 
     return settle(mapping, None if site.driver is None else declared(site.driver))

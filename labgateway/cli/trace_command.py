@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trace(args: argparse.Namespace) -> int:
-    from labgateway.gateway import build
+    from labgateway.gateway import rulebook
     from labgateway.journey import journey
 
     config = config_of(args)
-    rules = build.rules(config, build.library(config))
+    rules = rulebook.rules(config, rulebook.library(config))
     store = open_store(config)
     try:
         found = store.read_now(lambda connection: journey(connection, args.specimen, config, rules, raw=args.raw))

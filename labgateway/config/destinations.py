@@ -2,7 +2,7 @@
 
 A new kind: a class here that adds its own keys to `Destination`, its name in SUPPORTED and in `reading`, a module
 in labgateway/delivery that writes a report as bytes, one that sends them, and a `case` for each in
-`gateway.build` (`_renderer`, `destination`).
+`gateway.destinations` (`renderer`, `destination`).
 """
 
 from __future__ import annotations

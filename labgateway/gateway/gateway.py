@@ -25,7 +25,7 @@ from labgateway.delivery.ports import Destination, Listener, State
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
-from labgateway.gateway import build
+from labgateway.gateway import build, destinations, rulebook
 from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.daily import Daily
@@ -100,8 +100,8 @@ class Gateway:
         self._say = say
         self._spawn = spawn
         self._utcnow = utcnow
-        self._library = build.library(config)
-        self.rules: Rules = build.rules(config, self._library)
+        self._library = rulebook.library(config)
+        self.rules: Rules = rulebook.rules(config, self._library)
         self._doors: dict[str, _Door] = {}
         self._ways: dict[str, _Way] = {}
         self._admission = Admission(_MOST_CONNECTIONS)
@@ -241,13 +241,13 @@ class Gateway:
             raise LabgatewayError(
                 "The store or the data folder differ: restart the service for that (systemctl restart labgateway)."
             )
-        library = build.library(config)
+        library = rulebook.library(config)
         unchanged = [
             name
             for name, one in config.instruments.items()
             if (was := self.config.instruments.get(name)) and (was.driver, was.mapping) == (one.driver, one.mapping)
         ]
-        new_rules = build.keep_good(self.rules, build.rules(config, library), unchanged)
+        new_rules = rulebook.keep_good(self.rules, rulebook.rules(config, library), unchanged)
         before = (self.config, self.rules, self._library)
         self.config, self.rules, self._library = config, new_rules, library
         old_rules = before[1]
@@ -418,7 +418,7 @@ class Gateway:
         self.lines[name] = line
 
     def _driver_folders(self) -> list[Path]:
-        return [*self.config.gateway.drivers, build.shipped("drivers")]
+        return [*self.config.gateway.drivers, rulebook.shipped("drivers")]
 
     def _keeper(self, name: str) -> Callable[[Arrival, Kept], None]:
         parted: set[str] = set()
@@ -562,12 +562,12 @@ class Gateway:
     def _open_way(self, name: str, section: Any) -> None:
         if not self._is_served(f"destination {name}"):
             return
-        out = build.destination(self.config, section, self._say)
+        out = destinations.destination(self.config, section, self._say)
         if self._nodes is not None:
             out = Guarded(out, self._nodes.is_valid)
         sender = Sender(
             name, out, StoredOutbox(self.store, name, utcnow=self._utcnow), shadow=section.shadow, say=self._say,
-            utcnow=self._utcnow, **build.pace(section),
+            utcnow=self._utcnow, **destinations.pace(section),
         )  # fmt: skip
         self._ways[name] = _Way(section, sender, self._spawn(sender.run(), f"destination {name}"), out)
 
@@ -578,7 +578,7 @@ class Gateway:
         await way.out.close()
 
     def _certificate_files(self) -> dict[str, tuple[Path, ...]]:
-        found = {name: build.certificates(section) for name, section in self.config.destinations.items()}
+        found = {name: destinations.certificates(section) for name, section in self.config.destinations.items()}
         return {name: files.certificates for name, files in found.items() if files is not None}
 
     # --- what people ask and do ---

@@ -8,7 +8,7 @@ from typing import get_args
 from labgateway.config.reading import parse
 from labgateway.config.sections import CheckDigit as Written
 from labgateway.config.sections import SecondIds
-from labgateway.gateway import build
+from labgateway.gateway import rulebook
 from labgateway.instruments.driver import Library
 from labgateway.matching.check_digits import CheckDigit
 from labgateway.matching.identity import SECOND_IDS
@@ -18,7 +18,7 @@ LINE = 'driver = "sysmex_xn"\nmapping = "xn.toml"\nline = { kind = "tcp-listen",
 
 
 def rules(text: str) -> Rules:
-    return build.rules(parse(text.encode(), Path("/site/config.toml")), Library([]))
+    return rulebook.rules(parse(text.encode(), Path("/site/config.toml")), Library([]))
 
 
 def test_the_check_digit_of_the_site() -> None:

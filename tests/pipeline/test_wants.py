@@ -9,7 +9,7 @@ import pytest
 
 from labgateway.config import load
 from labgateway.errors import ComplaintsError
-from labgateway.gateway import build
+from labgateway.gateway import rulebook
 from labgateway.model import Observation
 from labgateway.pipeline.rules import DestinationRules
 from labgateway.store import results
@@ -26,7 +26,7 @@ def rules(folder: Path, options: str, *, sensitive: str = '["HIV", "HBV"]') -> D
         f'[gateway]\nsensitive = {sensitive}\n[destination.emr]\nkind = "mllp"\nhost = "h"\nport = 1\n{options}\n'
     )
     config = load(folder / "config.toml")
-    return build.rules(config, build.library(config)).destinations[0]
+    return rulebook.rules(config, rulebook.library(config)).destinations[0]
 
 
 @pytest.mark.parametrize(

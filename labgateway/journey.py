@@ -25,7 +25,7 @@ from labgateway.pipeline.rules import Rules
 from labgateway.protocols.locate import locate
 from labgateway.store import journal, orders, results, worklist
 from labgateway.store.journal import Transmission
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 from labgateway.toml_lines import parse_toml
 
 Plain = dict[str, Any]

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from labgateway.errors import Problem
+from labgateway.quick import quick
 
 
 class Kind(StrEnum):
@@ -46,6 +47,7 @@ class Attachment:
     """As sent (often base64)."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Result:
     """One test as the analyzer said it.
@@ -120,6 +122,7 @@ class OrderState(StrEnum):
     CANCELLED = "cancelled"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Patient:
     """Whom an order is for.
@@ -136,6 +139,7 @@ class Patient:
     sex: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Order:
     """One test (or panel) that the EMR asked for on one specimen: one ORC/OBR group.
@@ -225,6 +229,7 @@ class Added:
     inputs: tuple[str, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Observation:
     """A result after mapping and matching: what the EMR is to know.

@@ -26,12 +26,14 @@ from labgateway.errors import Problem, Reason
 from labgateway.mapping import catalogue, decimals, specimens, units
 from labgateway.mapping.table import Line, Mapping
 from labgateway.model import Result
+from labgateway.quick import quick
 
 _ONE = Decimal(1)
 _CLEARLY_OFF = Decimal("0.05")
 """A factor further than this from the known one was written for another unit; rounding explains less."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Target:
     """One test of the EMR that a result may answer."""
@@ -42,6 +44,7 @@ class Target:
     moh: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """A result in the EMR's words.

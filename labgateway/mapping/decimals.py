@@ -11,10 +11,13 @@ import re
 from dataclasses import dataclass, replace
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 
+from labgateway.quick import quick
+
 _PLAIN = re.compile(r"([<>]=? *)?([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))")
 _PLAIN_COMMA = re.compile(r"([<>]=? *)?([+-]?(?:[0-9]+,?[0-9]*|,[0-9]+))")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Plain:
     """A plain decimal. sign: the comparison in front with its blanks, "" for none."""

@@ -51,6 +51,7 @@ from labgateway.matching.check_digits import CheckDigit
 from labgateway.matching.identity import SECOND_IDS, SecondId
 from labgateway.matching.windows import Side, side
 from labgateway.model import Kind, Order, OrderState, Patient, Result
+from labgateway.quick import quick
 
 CURED_BY_ORDERS = frozenset(
     {
@@ -88,6 +89,7 @@ class Policy:
             raise ValueError(f"unknown second identifiers: {sorted(unknown)}")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A mapped result that looks for its order.
@@ -102,6 +104,7 @@ class Candidate:
     instrument: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attached:
     """The result answers target for patient.

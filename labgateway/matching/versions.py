@@ -56,6 +56,7 @@ from labgateway.errors import Problem, Reason
 from labgateway.matching.attribute import Attached, Attribution, Candidate, Unordered
 from labgateway.matching.identity import says_nothing
 from labgateway.model import ObservationState, ResultLetter, Status
+from labgateway.quick import quick
 
 RETRACTED = frozenset({ResultLetter.WRONG, ResultLetter.DELETED})
 
@@ -70,6 +71,7 @@ _MINUTE_DIGITS = 12  # YYYYMMDDHHMM: a date alone does not tell two runs apart
 _LIVE = (ObservationState.RELEASED, ObservationState.WAITING)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where versions of a test follow each other. order: the store's number of the order; None without.
@@ -86,6 +88,7 @@ class Place:
         return self.order is not None or bool(self.patient)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fresh:
     """One result as it will go out: what versions are told apart by.
@@ -108,6 +111,7 @@ class Fresh:
     run: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Prior:
     """An earlier observation. id: of the observation. letter: what went out, or will when it waits or is held.
@@ -122,6 +126,7 @@ class Prior:
     by_person: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class First:
     """The first word at its place; goes out as letter."""

@@ -21,7 +21,7 @@ from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.take import BY_RULE, MENDABLE, send
 from labgateway.store import orders, results
-from labgateway.store.results import Decided, Stored
+from labgateway.store.observed import Decided, Stored
 
 NOT_YET = MENDABLE - BY_RULE - {Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
 """Held for these there is nothing to release yet: the file must be mended first."""

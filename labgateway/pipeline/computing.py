@@ -38,7 +38,7 @@ from labgateway.pipeline.outcome import Outcome, Placed
 from labgateway.pipeline.priors import is_prior, prior_of
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.store import orders, results
-from labgateway.store.results import Decided, Stored
+from labgateway.store.observed import Decided, Stored
 
 _OPEN = (ObservationState.WAITING, ObservationState.HELD, ObservationState.LEFT_OUT)
 

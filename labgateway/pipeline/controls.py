@@ -20,7 +20,7 @@ from labgateway.mapping.table import Mapping
 from labgateway.model import Kind, ObservationState, Result
 from labgateway.pipeline.rules import Rules
 from labgateway.store import orders, results
-from labgateway.store.results import Decided, Stored
+from labgateway.store.observed import Decided, Stored
 
 _WIDE = Context(prec=60)
 _LONGEST = 40

@@ -35,10 +35,12 @@ from labgateway.matching import attribute as matching
 from labgateway.matching import versions
 from labgateway.model import Added, Kind, ObservationState, Order, Result, ResultLetter
 from labgateway.pipeline import review
+from labgateway.quick import quick
 
 _UTC = ZoneInfo("UTC")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What becomes of one result.
@@ -65,6 +67,7 @@ class Verdict:
     added: Added | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Case:
     """One result and all that its verdict depends on.

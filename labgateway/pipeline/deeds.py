@@ -37,7 +37,7 @@ from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.take import MENDABLE, compute_again, send
 from labgateway.store import audit, differences, journal, orders, outbox, results
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 
 
 def deed(request: Mapping[str, Any], rules: Rules, now: datetime) -> Callable[[Connection], Deed]:

@@ -7,7 +7,7 @@ after a restored backup or a clock that was set back.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -16,7 +16,25 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 def new_id() -> str:
     """A fresh id of 20 characters."""
-    return _ten(time.time_ns() // 1_000_000) + _ten(secrets.randbits(50))
+    return _ten(time.time_ns() // 1_000_000) + _ten(_chance())
+
+
+_drawn: list[int] = []
+"""Chance of the operating system, drawn ahead: one call for many ids. Never two take the same: ``pop`` is atomic."""
+_AT_ONCE = 256
+_BYTES = 7  # 56 bits, of which an id takes 50
+os.register_at_fork(after_in_child=_drawn.clear)
+
+
+def _chance() -> int:
+    """56 bits."""
+    try:
+        return _drawn.pop()
+    except IndexError:
+        data = os.urandom((_AT_ONCE + 1) * _BYTES)
+        first, *more = (int.from_bytes(data[at : at + _BYTES]) for at in range(0, len(data), _BYTES))
+        _drawn.extend(more)
+        return first
 
 
 def _ten(n: int) -> str:

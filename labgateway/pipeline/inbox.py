@@ -25,7 +25,7 @@ from labgateway.mapping.apply import known_factors, plain_number
 from labgateway.mapping.proposals import line_of
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.model import Result
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 
 UNDECIDED_WORD = "?"
 Change = tuple[tuple[str, ...], str]

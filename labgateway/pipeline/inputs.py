@@ -19,7 +19,7 @@ from labgateway.matching.attribute import Policy
 from labgateway.matching.identity import all_one_patient
 from labgateway.matching.versions import RETRACTED
 from labgateway.model import Kind, ObservationState, Order, ResultLetter
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 
 _LONGEST = 40
 _TOO_LARGE = 10**30

@@ -18,7 +18,7 @@ from labgateway.matching.identity import same_patient
 from labgateway.matching.versions import RETRACTED
 from labgateway.model import Order
 from labgateway.store import orders, results
-from labgateway.store.results import Earlier
+from labgateway.store.observed import Earlier
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from labgateway.matching import versions
 from labgateway.model import ObservationState, Order
 from labgateway.pipeline.rules import Rules
 from labgateway.store import orders, results
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 
 
 def watch_what_is_out(connection: Connection, specimens: Iterable[str], rules: Rules, now: datetime) -> int:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from labgateway.errors import Problem
 from labgateway.model import ObservationState, Result
 from labgateway.pipeline.decide import Verdict
-from labgateway.store.results import Decided
+from labgateway.quick import quick
+from labgateway.store.observed import Decided
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Outcome:
 Job = Callable[[Connection], Outcome]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A verdict on its way to disk."""

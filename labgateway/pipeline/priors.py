@@ -5,7 +5,7 @@ from __future__ import annotations
 from labgateway.errors import Reason
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Result
-from labgateway.store.results import Decided, Stored
+from labgateway.store.observed import Decided, Stored
 
 COUNTING = (ObservationState.RELEASED, ObservationState.WAITING, ObservationState.HELD, ObservationState.REJECTED)
 

@@ -28,7 +28,7 @@ from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.rules import Rules
 from labgateway.pipeline.take import send
 from labgateway.store import orders, results
-from labgateway.store.results import Decided, Stored
+from labgateway.store.observed import Decided, Stored
 
 _MAY = (ObservationState.HELD, ObservationState.WAITING, ObservationState.RELEASED)
 _NO_TEST = frozenset({Reason.NO_SPECIMEN, Reason.SPECIMEN_UNREADABLE, Reason.NOT_A_PATIENT_ID, Reason.SEVERAL_TARGETS})

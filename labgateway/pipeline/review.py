@@ -18,7 +18,7 @@ from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.matching.attribute import Policy
 from labgateway.matching.identity import birth_days, sex_of
 from labgateway.model import Added, Order, Result
-from labgateway.store.results import Earlier
+from labgateway.store.observed import Earlier
 
 Neighbours = Callable[[int], tuple[Earlier | None, Earlier | None]]
 """Days to the patient's value before and after, see neighbours.py."""

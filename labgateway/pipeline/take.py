@@ -36,7 +36,7 @@ from labgateway.pipeline.review import Neighbours
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.store import journal, orders, outbox, results
 from labgateway.store.journal import Transmission
-from labgateway.store.results import Decided, Earlier, Stored
+from labgateway.store.observed import Decided, Earlier, Stored
 
 BY_RULE = frozenset({Reason.FLAG_HOLDS, Reason.OUT_OF_LIMITS, Reason.CRITICAL, Reason.DELTA})
 """Held by a rule of the mapping file; a person may release it as it is."""

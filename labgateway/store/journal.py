@@ -271,11 +271,11 @@ def supersede_incomplete(connection: Connection, instrument: str, specimens: Seq
     A fragment is taken as repeated only when it names one of the specimens that have now come whole, as a field or
     component of its own: a part of a longer id is another specimen.
     """
+    rows = _INCOMPLETE.rows(connection, instrument=instrument, since=to_us(since))
     names = [re.escape(specimen.encode("utf-8", "replace")) for specimen in specimens if len(specimen) > 2]
-    if not names:
+    if not names or not rows:
         return 0
     named = re.compile(_EDGE_BEFORE + b"(?:" + b"|".join(names) + b")" + _EDGE_AFTER)
-    rows = _INCOMPLETE.rows(connection, instrument=instrument, since=to_us(since))
     done = [int(number) for number, raw in rows if named.search(bytes(raw))]
     if done:
         connection.execute(update(transmission).where(transmission.c.id.in_(done)).values(state="superseded"))

@@ -26,7 +26,7 @@ from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.order_book import Taken, take_orders
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.store import journal, orders, outbox, results
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 from labgateway.store.tables import metadata
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from labgateway.pipeline import deeds, take
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.store import journal, orders, results
 from labgateway.store.engine import Store
-from labgateway.store.results import Stored
+from labgateway.store.observed import Stored
 
 DRIVER = load(shipped_drivers() / "generic_astm")
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from labgateway.errors import Problem
 from labgateway.model import Kind, ObservationState, Order, Patient, Result, ResultLetter
 from labgateway.store import journal, results
-from labgateway.store.results import Decided
+from labgateway.store.observed import Decided
 
 NOW = datetime(2026, 11, 22, 8, 15, 0, 123456, tzinfo=UTC)
 

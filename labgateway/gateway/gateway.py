@@ -25,7 +25,7 @@ from labgateway.delivery.ports import Destination, Listener, State
 from labgateway.delivery.sender import Health, Sender
 from labgateway.delivery.stored import StoredOutbox
 from labgateway.errors import LabgatewayError, Problem, StoreBusyError, StoreError
-from labgateway.gateway import build, destinations, rulebook
+from labgateway.gateway import build, destinations, doubts, rulebook
 from labgateway.gateway.answers import Answers
 from labgateway.gateway.certificates import Certificates
 from labgateway.gateway.daily import Daily
@@ -142,6 +142,7 @@ class Gateway:
             self._spawn(self._pump.run(), "pipeline"),
             self._spawn(self._expire(), "expire"),
             self._spawn(self._open_shut(), "open ports"),
+            self._spawn(doubts.resolve(self.store, self._look_again), "doubts"),
             self._spawn(self._certificates.run(), "certificates"),
             self._spawn(self._telling.run(), "telling"),
             self._spawn(self._progress.run(), "progress"),
@@ -226,10 +227,19 @@ class Gateway:
         """Other nodes make deliveries for destinations that are served here, and take orders for lines that are."""
         while True:
             await asyncio.sleep(LOOK_S)
-            for way in self._ways.values():
-                way.sender.wake()
-            for queue, _ in self._downloads.values():
-                queue.look()
+            self._wake_all()
+
+    async def _look_again(self) -> None:
+        """A commit may be done of which nobody heard; see ``doubts``. Raises StoreError."""
+        here = [name for name in self.config.instruments if self._is_served(f"line {name}")]
+        await self._take_up(None if self._nodes is None else here)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for way in self._ways.values():
+            way.sender.wake()
+        for queue, _ in self._downloads.values():
+            queue.look()
 
     async def reload(self, config: Config) -> None:
         """Take a new config as a whole, or raise LabgatewayError and stay with the old one.

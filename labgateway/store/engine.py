@@ -206,6 +206,11 @@ class Store:
         return self._writer.queued if self._writer else 0
 
     @property
+    def unsure(self) -> int:
+        """How many transactions so far may be done although they were told as not done; the next look shows what is."""
+        return self._writer.unsure if self._writer else 0
+
+    @property
     def broken(self) -> StoreBrokenError | None:
         """Why nothing can be written any more, None while all is well."""
         return self._writer.broken if self._writer else None

@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from labgateway.errors import StoreBrokenError, StoreError
+from labgateway.errors import StoreBrokenError, StoreBusyError, StoreError
 
 Job = Callable[[Connection], Any]
 Done = Callable[[Any, BaseException | None], None]
@@ -78,6 +78,8 @@ class Writer:
         self._between: deque[Callable[[Connection], None]] = deque()
         self.commits = 0
         """How many transactions have been committed."""
+        self.unsure = 0
+        """How many ended with a server that went away or a lock: told as not done, and maybe done all the same."""
         self.broken: StoreBrokenError | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -197,6 +199,8 @@ class Writer:
             judged.__cause__ = error
         if isinstance(judged, StoreBrokenError):
             self._break(judged)
+        elif isinstance(judged, StoreBusyError):
+            self.unsure += 1
         return judged
 
     def _together(self, connection: Connection, batch: list[_Item]) -> BaseException | None:

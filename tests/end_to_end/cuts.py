@@ -65,11 +65,14 @@ def messages(specimen: str, values: Mapping[str, str]) -> list[list[str]]:
 
 @dataclass
 class House:
-    """One site in a folder. url: of its store. fresh: what is measured while it lives, beside OWED, by specimen and code."""
+    """One site in a folder. url: of its store. fresh: what is measured while it lives, beside what is owed, by specimen
+    and code.
+    """
 
     folder: Path
     url: str
     fresh: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: FRESH)
+    owed: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: OWED)
     emr: int = field(default_factory=free_port)
     line: int = field(default_factory=free_port)
 
@@ -102,7 +105,7 @@ retry_max_s = 0.3
     @property
     def every(self) -> dict[str, Mapping[str, str]]:
         """All that is to reach the EMR."""
-        return {**OWED, **self.fresh}
+        return {**self.owed, **self.fresh}
 
     @property
     def done(self) -> tuple[int, int, int]:
@@ -115,10 +118,10 @@ retry_max_s = 0.3
 
 
 def prepare(house: House) -> None:
-    """Deliveries of OWED, to an EMR that is not there."""
+    """Deliveries of what is owed, to an EMR that is not there."""
     with house.gateway() as gateway:
         analyzer = Astm(house.line)
-        for specimen, values in OWED.items():
+        for specimen, values in house.owed.items():
             for one in messages(specimen, values):
                 analyzer.session(frames_of(one))
         analyzer.close()
@@ -154,10 +157,11 @@ def faults(seen: list[Received]) -> Callable[[Received], Fault | None]:
 class Bench:
     """An analyzer that sends what is fresh, each message until it is acknowledged. acked: specimen and code, so far."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, pause_s: float = 0.0) -> None:
         self.acked: list[tuple[str, str]] = []
-        self._fresh = house.fresh
+        self._fresh = self._fresh_all = house.fresh
         self._port = house.line
+        self._pause_s = pause_s
         self._link: Astm | None = None
 
     def send(self, ended: Callable[[], bool], patience_s: float = 30.0) -> None:
@@ -170,13 +174,18 @@ class Bench:
                         return
                     try:
                         if self._link is None:
-                            self._link = Astm(self._port, patience_s=5)
+                            self._link = Astm(self._port, patience_s=1)
                         self._link.session(frames_of(one))
                     except (OSError, RefusedError):
                         self.hang_up()
                         time.sleep(0.03)
                         continue
                     self.acked.append((specimen, code))
+                    time.sleep(self._pause_s)
+
+    def only(self, specimen: str) -> None:
+        """From now on nothing but this one."""
+        self._fresh = {specimen: self._fresh_all[specimen]}
 
     def hang_up(self) -> None:
         """As after a broken session."""

@@ -40,6 +40,7 @@ class Cluster:
         self.data = data
         self.port = free_port()
         self._binaries = found
+        self._postmaster = 0
         if os.geteuid() == 0:
             shutil.chown(data, _USER, _USER)
         data.chmod(0o700)
@@ -52,9 +53,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start, recover, wait until it answers."""
+        if not self.pids():
+            # Of a dead one, which PID 1 of a container may not have reaped: the server would take it for alive.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
         # -l: else the server would keep the pipe to us open for ever.
         log = str(self.data / "log")
         self._run("pg_ctl", "-D", str(self.data), "-o", f"-p {self.port}", "-l", log, "-w", "-t", "30", "start")
+        self._postmaster = int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
     def stop(self, how: str = "fast") -> None:
         """``pg_ctl stop``. how: smart, fast or immediate (as a crash: recovery at the next start)."""
@@ -71,10 +76,10 @@ class Cluster:
             time.sleep(0.01)
 
     def pids(self) -> list[int]:
-        """The postmaster first, then its children; empty when there is none."""
-        with suppress(OSError, ValueError, IndexError):
-            first = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            if _is_alive(first):
+        """The postmaster first, then its children; empty when there is none. Not from its folder, whose disk may be gone."""
+        first = self._postmaster
+        with suppress(OSError):
+            if first and _is_alive(first):
                 children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
                 return [first, *map(int, children)]
         return []
@@ -104,7 +109,9 @@ class Cluster:
             user=_USER if os.geteuid() == 0 else None, group=_USER if os.geteuid() == 0 else None,
             extra_groups=[] if os.geteuid() == 0 else None,
         )  # fmt: skip
-        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+        log = self.data / "log"
+        said = log.read_text(errors="replace")[-2000:] if done.returncode and log.exists() else ""
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}{said}"
 
 
 def _is_alive(pid: int) -> bool:

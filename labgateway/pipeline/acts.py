@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.mapping.apply import Mapped, apply
 from labgateway.matching import identity, versions
+from labgateway.matching.windows import Side, side
 from labgateway.model import Added, ObservationState, Order, Result
 from labgateway.pipeline import review
 from labgateway.pipeline.decide import Verdict
@@ -88,6 +89,12 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
         ]
         if against:
             return f"The instrument and the order differ in: {', '.join(against)}."
+        if order.patient_changed_at is not None and one.received_at <= order.patient_changed_at:
+            return Reason.ORDER_CHANGED.what
+        policy = rules.policy_of(one.instrument)
+        where = side(order, one.received_at, window_h=policy.window_h, wait_h=policy.wait_h, early_min=policy.early_min)
+        if where is not Side.INSIDE:
+            return f"The result was {where}: the specimen id may have been used again."
     if one.specimen and not identity.all_one_patient(orders.for_specimen(connection, one.specimen)):
         return "The orders of this specimen id are not proven to be of one patient."
     return ""

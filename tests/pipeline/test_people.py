@@ -64,6 +64,36 @@ def test_two_patients_on_one_id_need_it_too() -> None:
     assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O2", "P2")]
 
 
+@pytest.mark.parametrize(("ordered", "measured"), [(0, 24 * 60), (24 * 12, 0)])
+def test_an_order_in_whose_window_it_did_not_come_needs_it_too(ordered: float, measured: float) -> None:
+    """The only open order of the id is of an earlier use of it, or of a later one: nobody is warned by a second patient."""
+    lab = Lab()
+    numbers: list[str] = []
+    for hours in sorted((ordered, measured)):
+        lab.hours = hours
+        if hours == ordered:
+            lab.order("S1", "O1", "WBC", patient="P1")
+        else:
+            numbers += [one.id for one in lab.measure("S1", ("WBC", "5.1"))]
+    (number,) = numbers
+    assert lab.get(number).state in (ObservationState.WAITING, ObservationState.HELD)
+    refused(lab, "--identity-checked", "release", number)
+    lab.act("release", number, identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O1", "P1")]
+
+
+def test_an_order_that_was_given_to_another_patient_meanwhile_needs_it_too() -> None:
+    """What a person is to release anyway is not judged again when the orders change: whose tube it was is in doubt."""
+    lab = Lab(manual=True)
+    lab.order("S1", "O1", "WBC", patient="P1")
+    (one,) = lab.measure("S1", ("WBC", "5.1"))
+    lab.hours = 1
+    lab.order("S1", "O1", "WBC", patient="P2", control="XO")
+    refused(lab, "--identity-checked", "release", one.id)
+    lab.act("release", one.id, identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "WBC", "5.1", "O1", "P2")]
+
+
 def test_what_is_out_is_taken_back_behind_itself() -> None:
     """W, in the lane of the original, to whoever was told; once."""
     lab = Lab(names=("emr", "copy"))

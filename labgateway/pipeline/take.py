@@ -24,6 +24,7 @@ from labgateway.mapping.table import Mapping
 from labgateway.matching import attribute as matching
 from labgateway.matching import versions
 from labgateway.model import Decoded, Kind, Observation, ObservationState, Order, Patient, Report, Result
+from labgateway.pipeline import fragments
 from labgateway.pipeline.asked import answer
 from labgateway.pipeline.computing import compute
 from labgateway.pipeline.controls import ordered_after_all, told_apart
@@ -65,8 +66,6 @@ MENDABLE = frozenset(
     }
 )
 """What a mended driver, mapping or config may cure: such results are read again by ``replay``."""
-
-_REPEAT_DAYS = 3
 
 
 def process(number: int, rules: Rules, now: datetime) -> Job:
@@ -164,9 +163,8 @@ def _take_results(
         said = told_apart(connection, said, instrument.mapping)
     before = results.of_transmission(connection, message.id)
     specimens = sorted({result.specimen for result in said if result.specimen})
-    if specimens and not before:
-        since = message.received_at - timedelta(days=_REPEAT_DAYS)
-        journal.supersede_incomplete(connection, message.instrument, specimens, since)
+    if specimens and not before and isinstance(instrument.driver, Driver):
+        fragments.repeated(connection, message, specimens, instrument.driver)
     numbers = results.add_results(connection, message.id, said)
     known = {one.result.where: one for one in before if one.result.where}
     judge = _Judge(connection, rules, now)

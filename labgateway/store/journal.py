@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -261,22 +261,30 @@ _EDGE_AFTER = rb"(?![^|^~&\\ \t\r\n\x03\x17])"
 
 
 _INCOMPLETE = Statement(
-    "SELECT id, raw FROM transmission WHERE state = 'incomplete' AND instrument = :instrument AND received_at >= :since"
+    "SELECT id, raw, received_at FROM transmission WHERE state = 'incomplete' AND instrument = :instrument "
+    "AND received_at >= :since"
 )
 
 
-def supersede_incomplete(connection: Connection, instrument: str, specimens: Sequence[str], since: datetime) -> int:
+def supersede_incomplete(
+    connection: Connection,
+    instrument: str,
+    specimens: Sequence[str],
+    since: datetime,
+    has_come: Callable[[bytes, datetime], bool] = lambda raw, at: True,
+) -> int:
     """An instrument's full repeat has come: what its broken sessions left since then needs nobody any more.
 
     A fragment is taken as repeated only when it names one of the specimens that have now come whole, as a field or
-    component of its own: a part of a longer id is another specimen.
+    component of its own: a part of a longer id is another specimen. has_come: whether all that is in a fragment,
+    received at that time, has come whole since.
     """
     rows = _INCOMPLETE.rows(connection, instrument=instrument, since=to_us(since))
     names = [re.escape(specimen.encode("utf-8", "replace")) for specimen in specimens if len(specimen) > 2]
     if not names or not rows:
         return 0
     named = re.compile(_EDGE_BEFORE + b"(?:" + b"|".join(names) + b")" + _EDGE_AFTER)
-    done = [int(number) for number, raw in rows if named.search(bytes(raw))]
+    done = [int(number) for number, raw, at in rows if named.search(bytes(raw)) and has_come(bytes(raw), from_us(at))]
     if done:
         connection.execute(update(transmission).where(transmission.c.id.in_(done)).values(state="superseded"))
     return len(done)

@@ -105,10 +105,11 @@ def one_tube_speaks(connection: Connection, one: Stored, order: Order | None) ->
     if order is None or one.specimen is None:
         return
     for tube in orders.siblings(connection, one.specimen):
+        mine = {order.id, *(o.id for o in orders.for_specimen(connection, tube) if orders.is_same(o, order))}
         told = [
             other
             for other in results.of_specimen(connection, tube)
-            if (other.order_id, other.code, other.state) == (order.id, one.code, ObservationState.RELEASED)
+            if other.order_id in mine and (other.code, other.state) == (one.code, ObservationState.RELEASED)
         ]
         if told and told[-1].letter not in versions.RETRACTED:
             raise LabgatewayError(

@@ -270,7 +270,7 @@ class _Judge:
         self._priors[specimen] = known
 
     def _tubes(self, specimen: str) -> list[str]:
-        """The other tubes that answer the same orders, as the EMR says which was taken from which."""
+        """The other tubes that answer the same orders, as the EMR says which was taken from which, and what moved."""
         if specimen not in self._others:
             self._others[specimen] = orders.siblings(self._connection, specimen)
         return self._others[specimen]
@@ -282,11 +282,12 @@ class _Judge:
         code = verdict.target.emr if verdict.target else ""
         for tube in self._tubes(specimen):
             self._load(tube, received_at, None)
+            mine = {order.id, *(one.id for one in self._orders[tube] if orders.is_same(one, order))}
             told = [
                 prior
                 for prior in self._priors[tube].get(code, ())
                 if prior.fresh.place is not None
-                and prior.fresh.place.order == order.id
+                and prior.fresh.place.order in mine
                 and prior.state is not ObservationState.REJECTED
             ]
             if told and told[-1].letter not in versions.RETRACTED:

@@ -128,6 +128,11 @@ _SAME = Statement(f"{_SELECT} source = :source AND placer = :placer AND code = :
 
 
 _PARENTS = Statement("SELECT parent FROM aliquot WHERE specimen = :specimen ORDER BY id")
+_LEFT = Statement(
+    "SELECT DISTINCT b.specimen FROM lab_order a JOIN lab_order b ON b.source = a.source AND b.placer = a.placer "
+    "AND b.code = a.code AND b.specimen <> a.specimen WHERE a.specimen = :specimen AND a.placer <> '' "
+    "AND a.state = 'open' AND b.state <> 'open' ORDER BY b.specimen"
+)
 _CHILDREN = Statement("SELECT specimen FROM aliquot WHERE parent = :specimen ORDER BY id")
 _MOST_STEPS = 4
 """A tube from a tube from a tube; a circle ends as well."""
@@ -161,10 +166,23 @@ def taken_from(connection: Connection, specimen: str) -> list[str]:
 
 
 def siblings(connection: Connection, specimen: str) -> list[str]:
-    """The other tubes of which a result may answer the same orders: what it was taken from, and what else was."""
+    """The other tubes of which a result may have answered the same orders: what it was taken from, what else was, and
+    those that the EMR moved an order away from.
+    """
     above = _family(connection, specimen, _PARENTS)
     below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
-    return [one for one in dict.fromkeys((*above, *below)) if one != specimen]
+    left = [str(row[0]) for one in (specimen, *above) for row in _LEFT.rows(connection, specimen=one)]
+    return [one for one in dict.fromkeys((*above, *below, *left)) if one != specimen]
+
+
+def is_same(one: Order, other: Order) -> bool:
+    """One order of the EMR's, stored on two tubes because it was moved from one to the other."""
+    return one.id == other.id or (
+        one.placer != ""
+        and (one.source, one.placer, one.code) == (other.source, other.placer, other.code)
+        and OrderState.OPEN in (one.state, other.state)
+        and one.state is not other.state
+    )
 
 
 def _family(connection: Connection, specimen: str, step: Statement) -> list[str]:

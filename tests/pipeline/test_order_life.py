@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from labgateway.errors import Reason
+import pytest
+
+from labgateway.errors import LabgatewayError, Reason
 from labgateway.model import ObservationState, OrderState
 from labgateway.store import worklist
 from tests.pipeline.lab import Lab
@@ -71,6 +73,36 @@ def test_a_result_that_is_out_when_its_order_moves_is_told_to_a_person() -> None
     lab.act("relink", one.id, to="S2", identity_checked=True)
     assert reasons(lab) == []
     assert [(s.lane, s.letter) for s in lab.owed()] == [("S1", "F"), ("S1", "W"), ("S2", "F")]
+
+
+@pytest.mark.parametrize("first", ["move", "result"])
+def test_an_order_that_moved_is_not_answered_twice(first: str) -> None:
+    """What went out from the old tube stands in the EMR under this order: a second F from the new one waits for a person."""
+    lab = Lab()
+    lab.order("S1", "O1")
+    (old,) = lab.measure("S1", ("WBC", "5.1"))
+    if first == "move":
+        lab.order("S2", "O1", control="XO")
+        (new,) = lab.measure("S2", ("WBC", "6.1"))
+    else:
+        (new,) = lab.measure("S2", ("WBC", "6.1"))
+        lab.order("S2", "O1", control="XO")
+    new = lab.get(new.id)
+    assert new.problem is not None
+    assert (new.state, new.problem.reason) == (ObservationState.HELD, Reason.OTHER_TUBE)
+    with pytest.raises(LabgatewayError, match=f"{old.id} of another tube has answered"):
+        lab.act("release", new.id, identity_checked=True)
+    lab.act("reject", old.id)
+    lab.act("release", new.id, identity_checked=True)
+    assert [(s.lane, s.letter) for s in lab.owed()] == [("S1", "F"), ("S1", "W"), ("S2", "F")]
+
+
+def test_an_order_on_two_tubes_is_answered_from_both() -> None:
+    """A profile of the day: one placer number, two specimens, neither withdrawn."""
+    lab = Lab()
+    lab.order("S1", "O1", "GLU", more=("SPM|2|S2",))
+    states = [lab.measure(specimen, ("GLU", value))[0].state for specimen, value in (("S1", "5.1"), ("S2", "7.1"))]
+    assert states == [ObservationState.RELEASED] * 2
 
 
 def test_a_result_that_is_out_when_its_order_is_given_to_another_patient() -> None:

@@ -16,13 +16,12 @@ from sqlalchemy import text
 
 from labgateway.cli.decode_command import shipped_drivers
 from labgateway.delivery.oru import render
-from labgateway.errors import LabgatewayError
 from labgateway.instruments.driver import Library, load
 from labgateway.mapping.table import parse
 from labgateway.matching.attribute import Policy
 from labgateway.model import Settings
 from labgateway.orders import OrderRules
-from labgateway.pipeline import deeds, take
+from labgateway.pipeline import take
 from labgateway.pipeline.order_book import take_orders
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
 from labgateway.store import journal, outbox
@@ -79,16 +78,17 @@ class Tube:
 
 @dataclass(frozen=True)
 class Said:
-    """The patient's number of an order from a moment on. behind: the last delivery that was made before."""
+    """Patient's number and tube of an order from a moment on. behind: the last delivery that was made before."""
 
     behind: int
     at: datetime
     pid: str
+    tube: Tube
 
 
 @dataclass
 class Order:
-    """One test or panel that the EMR asked for. history: which patient number it named, since when."""
+    """One test or panel that the EMR asked for. history: which patient number and tube it named, since when."""
 
     placer: str
     tube: Tube
@@ -96,15 +96,16 @@ class Order:
     history: list[Said]
     is_open: bool = True
 
-    def said_when(self, delivery: int) -> str:
-        """The patient number it named when a delivery was made."""
-        return [said.pid for said in self.history if said.behind < delivery][-1]
+    def said_when(self, delivery: int) -> Said:
+        """What it named when a delivery was made."""
+        return [said for said in self.history if said.behind < delivery][-1]
 
 
 @dataclass(frozen=True)
 class Sent:
     """One value as an instrument sent it. named: the patient's number that stood beside it, None when none did."""
 
+    value: str
     tube: Tube
     test: str
     in_emr: str
@@ -128,10 +129,12 @@ class Lab:
         self.sent: list[tuple[str, bytes]] = []
         self.order_bytes: list[bytes] = []
         self.persons_hand: set[str] = set()
+        """Placer numbers of orders where a person released, moved or took back something."""
+        self.by_person: set[str] = set()
+        """Values that a person put where they are, having looked at the tube."""
         self.lost: set[str] = set()
         self._since_backup: list[str] = []
         self._acked_since: list[int] = []
-        self._checked = 0
         self._counter = 0
 
     # --- the ward and the EMR ---
@@ -166,7 +169,7 @@ class Lab:
             if set(ASKED[other.code]) & set(ASKED[code]):
                 tube.disturbed = True
         pid = said or tube.said
-        order = Order(f"P{self.next()}", tube, code, [self._said(pid)])
+        order = Order(f"P{self.next()}", tube, code, [self._said(pid, tube)])
         if said:
             tube.disturbed = True
         self.orders[order.placer] = order
@@ -190,15 +193,32 @@ class Lab:
     def correct(self, order: Order) -> None:
         """The EMR mends the patient of an order."""
         order.tube.disturbed = True
-        order.history.append(self._said(order.tube.said))
+        order.history.append(self._said(order.tube.said, order.tube))
         self._emr_says("XO", order, order.tube.said)
+
+    def move(self, order: Order, tube: Tube) -> None:
+        """The EMR finds that an order belongs on another tube of the same person."""
+        for one in (order.tube, tube):
+            one.disturbed = True
+        order.tube = tube
+        order.history.append(self._said(tube.said, tube))
+        self._emr_says("XO", order, tube.said)
+
+    def update(self, person: str) -> None:
+        """The EMR has another name for somebody (A08): nobody else's results, and none of them twice."""
+        birth, sex = _BIRTHS[person]
+        number = PEOPLE[person][0]
+        self._take_order_message(
+            f"MSH|^~\\&|HIS|H|||{self._clock()}||ADT^A08^ADT_A01|{self.next()}|P|2.5.1\r"
+            f"EVN||{self._clock()}\rPID|1||{number}^^^TH^MR||TEN^MOI||{birth}|{sex}\rPV1|1|I\r".encode()
+        )
 
     def merge(self) -> None:
         """The EMR finds that two numbers are one person."""
         survivor, merged = PEOPLE["lan"]
         for order in self.orders.values():
             if order.history[-1].pid == merged:
-                order.history.append(self._said(survivor))
+                order.history.append(self._said(survivor, order.tube))
                 order.tube.disturbed = True
         birth, sex = _BIRTHS["lan"]
         self._take_order_message(
@@ -275,7 +295,7 @@ class Lab:
         number = self.next()
         value = f"{number}.{number % 10}0"
         in_emr = str(Decimal(value) * 10) if test == "HGB" else value
-        self.values[value] = Sent(tube, test, in_emr, tube.said if naming else None, self.now)
+        self.values[value] = Sent(value, tube, test, in_emr, tube.said if naming else None, self.now)
         return value
 
     def arrive(self, instrument: str, raw: bytes) -> int:
@@ -291,6 +311,10 @@ class Lab:
         self.queue.append(number)
         self.sent.append((instrument, raw))
         return number
+
+    def forget(self, number: int) -> None:
+        """A message was taken out because it is old and done with."""
+        self.acked.pop(number, None)
 
     def process(self) -> None:
         """Everything that is stored is processed, in order."""
@@ -308,22 +332,23 @@ class Lab:
         assert self.fingerprint() == before, "D5: something of a transaction that was cut is on disk"
         self.queue = list(self.disk.run(lambda c: journal.unprocessed(c, 1000)))
 
-    def _said(self, pid: str) -> Said:
-        return Said(self._last_delivery(), self.now, pid)
+    def _said(self, pid: str, tube: Tube) -> Said:
+        return Said(self._last_delivery(), self.now, pid, tube)
 
     def _last_delivery(self) -> int:
-        return int(self._rows("SELECT coalesce(max(id), 0) FROM delivery")[0][0])
+        return int(self.rows("SELECT coalesce(max(id), 0) FROM delivery")[0][0])
 
     def fingerprint(self) -> list[Any]:
         """Counts that any change would show in."""
         tables = ("transmission", "result", "observation", "delivery", "delivery_observation", "lab_order")
         return [
-            *(self._rows(f"SELECT count(*) FROM {table}") for table in tables),
-            self._rows("SELECT id, state FROM transmission"),
-            self._rows("SELECT id, state, row_version FROM observation"),
+            *(self.rows(f"SELECT count(*) FROM {table}") for table in tables),
+            self.rows("SELECT id, state FROM transmission"),
+            self.rows("SELECT id, state, row_version FROM observation"),
         ]
 
-    def _rows(self, query: str) -> list[Any]:
+    def rows(self, query: str) -> list[Any]:
+        """What the gateway's store says, in a transaction of its own."""
         return self.disk.run(lambda c: [tuple(row) for row in c.execute(text(query))])
 
     # --- time ---
@@ -359,48 +384,10 @@ class Lab:
 
     def drain(self) -> None:
         """A good day: whatever is parked is sent again, and everything else arrives."""
-        for (number,) in self._rows("SELECT id FROM delivery WHERE state = 'parked'"):
+        for (number,) in self.rows("SELECT id FROM delivery WHERE state = 'parked'"):
             self.disk.run(lambda c, number=number: outbox.unpark(c, number))  # type: ignore[misc]
         while self.deliver("up", 0):
             pass
-
-    # --- people ---
-
-    def review(self, nth: int, *, stale: bool) -> None:
-        """A person who knows the truth looks at something held: releases it for its own order, else rejects it."""
-        held = self._rows(
-            "SELECT id, value, original_value, row_version, specimen FROM observation WHERE state = 'held' ORDER BY id"
-        )
-        if not held:
-            return
-        number, value, original, version, _ = held[nth % len(held)]
-        sent = self.values.get(original or value or "")
-        mine = [o for o in self.of(sent.tube) if o.is_open and sent.test in ASKED[o.code]] if sent else []
-        chosen = [o for o in mine if o.history[-1].pid in PEOPLE[o.tube.person]]
-        request: dict[str, Any] = {
-            "id": number,
-            "who": "N. T. Hoa",
-            "because": "looked at the tube",
-            "version": version,
-        }
-        if stale:
-            for action in ("release", "reject"):
-                try:
-                    self.disk.run(deeds.deed({**request, "action": action, "version": version + 1}, RULES, self.now))
-                except LabgatewayError:
-                    continue
-                raise AssertionError("P9: decided on a row that the person had not seen")
-            return
-        if len(chosen) == 1:
-            (order,) = self._rows(f"SELECT id FROM lab_order WHERE placer = '{chosen[0].placer}'")
-            wish = {**request, "action": "release", "order": order[0]}
-            try:
-                self.disk.run(deeds.deed(wish, RULES, self.now))
-                self.persons_hand.add(chosen[0].placer)
-                return
-            except LabgatewayError:
-                pass
-        self.disk.run(deeds.deed({**request, "action": "reject"}, RULES, self.now))
 
     # --- backups ---
 

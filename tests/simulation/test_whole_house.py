@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.simulation import persons, pruning
 from tests.simulation.lab import ASKED, PEOPLE, TESTS, WINDOW_H, Lab, Tube
 from tests.simulation.promises import check
 
@@ -28,7 +29,7 @@ _LABELS = st.sampled_from(["A100", "A101", "B200", "0123", "123"])
 _NTH = st.integers(0, 3)
 """How far back: mostly what is new."""
 _CODES = st.sampled_from(sorted(ASKED))
-RARE = ("merge", "order again", "control", "crash", "crash", "back up", "restore")
+RARE = ("merge", "update", "order again", "control", "crash", "crash", "back up", "restore", "prune")
 
 
 class WholeHouse(RuleBasedStateMachine):
@@ -46,7 +47,7 @@ class WholeHouse(RuleBasedStateMachine):
                 self.lab.process()
                 self.lab.drain()
                 check(self.lab)
-                assert not self.lab._rows("SELECT id FROM delivery WHERE state IN ('waiting', 'parked')")
+                assert not self.lab.rows("SELECT id FROM delivery WHERE state IN ('waiting', 'parked')")
             finally:
                 self.lab.disk.close()
 
@@ -174,6 +175,25 @@ class WholeHouse(RuleBasedStateMachine):
             case word:
                 self.lab.cancel(order, word)
 
+    @rule(
+        person=st.sampled_from(sorted(PEOPLE)),
+        code=_CODES,
+        before=st.booleans(),
+        after=st.booleans(),
+        again=st.booleans(),
+    )
+    def an_order_moves(self, person: str, code: str, before: bool, after: bool, again: bool) -> None:
+        """An order was on the wrong tube of its patient; either tube may be measured, and the move said again."""
+        first, second = (self.lab.draw(f"Z{self.lab.next():03}", person, PEOPLE[person][0]) for _ in range(2))
+        order = self.lab.order(first, code)
+        if before:
+            self._measure(first, set(ASKED[code]), "a1", "F", naming=True, timed=True, now=True)
+        self.lab.move(order, second)
+        if after:
+            self._measure(second, set(ASKED[code]), "a1", "F", naming=False, timed=True, now=True)
+        if again:
+            self.lab.again(self.lab.order_bytes[-1])
+
     # --- analyzers ---
 
     @precondition(lambda self: self.lab.tubes)
@@ -203,9 +223,7 @@ class WholeHouse(RuleBasedStateMachine):
             self.lab.process()
         for test, value, _ in results:
             if test in clear:
-                rows = self.lab._rows(
-                    f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'"
-                )
+                rows = self.lab.rows(f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'")
                 assert rows == [("released",)], f"nothing stands against it, and it is {rows}"
 
     def _is_clear(self, tube: Tube, test: str, status: str) -> bool:
@@ -239,7 +257,7 @@ class WholeHouse(RuleBasedStateMachine):
         value = self.lab.value(tube, test, naming=False)
         self.lab.arrive("a1", self.lab.message([(tube, label, [(test, value, "F")])], naming=False, measured=None))
         self.lab.process()
-        rows = self.lab._rows(f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'")
+        rows = self.lab.rows(f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'")
         assert rows[0][0] in ("held", "waiting"), "P2"
 
     @precondition(lambda self: self.lab.sent)
@@ -270,10 +288,16 @@ class WholeHouse(RuleBasedStateMachine):
         """The EMR takes everything."""
         self.lab.drain()
 
-    @rule(nth=_NTH, stale=st.booleans())
-    def review(self, nth: int, stale: bool) -> None:
-        """A person looks at something held."""
-        self.lab.review(nth, stale=stale)
+    @rule(nth=_NTH, how=st.sampled_from(["stale", "quick", "checked", "move", "move what is out", "take back"]))
+    def a_person(self, nth: int, how: str) -> None:
+        """A person looks at something held, or at what has gone out."""
+        match how:
+            case "move" | "move what is out":
+                persons.move(self.lab, nth, out=how != "move")
+            case "take back":
+                persons.take_back(self.lab, nth)
+            case _:
+                persons.review(self.lab, nth, stale=how == "stale", checked=how == "checked")
 
     @rule(minutes=st.sampled_from([-20, 1, 30, 300, 24 * 60, 80 * 60, 330 * 60]))
     def pass_time(self, minutes: int) -> None:
@@ -287,6 +311,10 @@ class WholeHouse(RuleBasedStateMachine):
         match what:
             case "merge":
                 lab.merge()
+            case "update":
+                lab.update(sorted(PEOPLE)[after % len(PEOPLE)])
+            case "prune":
+                pruning.take_out(lab)
             case "order again" if lab.order_bytes:
                 lab.again(lab.order_bytes[-1])
             case "control":

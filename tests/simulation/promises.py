@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import pairwise
+
 from labgateway.model import ResultLetter
 from tests.matching.reference import FOLLOWS, PERSONS
 from tests.simulation.chart import Entry

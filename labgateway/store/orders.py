@@ -42,7 +42,8 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
     """Store a new order or change the one with the same source, specimen, placer and code; returns its number.
 
     A repeat of the same order is harmless. When it was received first stays as it was; when it got another patient
-    is written down, since results that came before that moment must be seen by a person.
+    is written down, since results that came before that moment must be seen by a person. Of the same patient what it does
+    not say stays as it was known (HL7 2.5.1, 2.5.3: not valued is no change): a birth date that is gone compares nothing.
     """
     values = _values(order)
     found = _SAME.rows(connection, source=order.source, placer=order.placer, code=order.code, specimen=order.specimen)
@@ -50,6 +51,8 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
         before = _order(found[0])
         same_patient = before.patient == order.patient or (before.patient.id and before.patient.id == order.patient.id)
         values["patient_changed_at"] = before.patient_changed_at if same_patient else now
+        if same_patient:
+            values = _said(values) | _collected(order)
         connection.execute(update(lab_order).where(lab_order.c.id == before.id).values(**values, changed_at=now))
         return before.id
     row = connection.execute(insert(lab_order), {**values, "received_at": order.received_at or now, "changed_at": now})
@@ -110,11 +113,12 @@ def move(
 def merge(connection: Connection, *, source: str, merged: Sequence[str], survivor: Patient, now: datetime) -> list[str]:
     """Orders of the merged patient ids become the survivor's; the specimens they were on.
 
-    A survivor that is among the merged has new particulars only: no order gets another patient by that.
+    A survivor that is among the merged has new particulars only: no order gets another patient by that. Particulars that
+    are not said stay as they were.
     """
     where = and_(lab_order.c.source == source, lab_order.c.patient_id.in_(merged))
     found = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
-    values: dict[str, Any] = {**_patient(survivor), "changed_at": now}
+    values: dict[str, Any] = {**_said(_patient(survivor)), "changed_at": now}
     connection.execute(update(lab_order).where(where, lab_order.c.patient_id == survivor.id).values(**values))
     others = and_(where, lab_order.c.patient_id != survivor.id) if survivor.id else where
     connection.execute(update(lab_order).where(others).values(**values, patient_changed_at=now))
@@ -215,6 +219,23 @@ def _patient(patient: Patient) -> dict[str, Any]:
         "patient_id": patient.id, "pid3": patient.pid3, "pid5": patient.pid5, "birth_date": patient.birth_date,
         "sex": patient.sex,
     }  # fmt: skip
+
+
+_MAY_BE_UNSAID = frozenset({
+    "pid3", "pid5", "birth_date", "sex", "filler", "ward", "patient_class", "specimen_type", "collected_at", "collected_text",
+})  # fmt: skip
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty and may be."""
+    return {name: value for name, value in values.items() if value or name not in _MAY_BE_UNSAID}
+
+
+def _collected(order: Order) -> dict[str, Any]:
+    """The collection as one word: a text that is no time leaves no earlier time standing beside it."""
+    if not order.collected_text and order.collected_at is None:
+        return {}
+    return {"collected_at": order.collected_at, "collected_text": order.collected_text}
 
 
 def _values(order: Order) -> dict[str, Any]:

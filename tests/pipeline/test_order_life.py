@@ -61,6 +61,51 @@ def test_a_change_leaves_other_orders_alone() -> None:
     ]
 
 
+_HEAD = "MSH|^~\\&|HIS||||20261122||OML^O21|1|P|2.5.1"
+_WHOLE = (
+    _HEAD, "PID|1||P1||A^B||19700101|M", "PV1|1|I|W1", "ORC|NW|O1|F1", "OBR|1|O1|F1|WBC^W^L|||20261122075500+0000",
+    "SPM|1|S1||BLD^Blood",
+)  # fmt: skip
+
+
+def test_what_a_change_does_not_say_stays() -> None:
+    """HL7 2.5.1, 2.5.3: not valued is no change. A birth date that is gone compares nothing, a collection opens the window."""
+    lab = Lab()
+    lab.hl7(*_WHOLE)
+    (before,) = lab.orders("S1")
+    lab.hl7(_HEAD, "PID|1||P1", "ORC|XO|O1", "OBR|1|O1||WBC^W^L", "SPM|1|S1")
+    assert lab.orders("S1") == [before]
+    lab.hl7(_HEAD, "PID|1||P1||||19710101", "ORC|XO|O1", "OBR|1|O1||WBC^W^L|||202611220800+0000", "SPM|1|S1")
+    (after,) = lab.orders("S1")
+    assert (after.patient.pid5, after.patient.birth_date, after.patient.sex) == ("A^B", "19710101", "M")
+    assert after.collected_text == "202611220800+0000"
+    assert after.collected_at is not None and after.collected_at.hour == 8
+    lab.hl7(_HEAD, "PID|1||P1", "ORC|XO|O1", "OBR|1|O1||WBC^W^L|||soon", "SPM|1|S1")
+    assert (lab.orders("S1")[0].collected_text, lab.orders("S1")[0].collected_at) == ("soon", None)
+
+
+def test_what_a_change_to_another_patient_does_not_say_is_not_known() -> None:
+    """Nothing of the patient before is the other one's."""
+    lab = Lab()
+    lab.hl7(*_WHOLE)
+    lab.hl7(_HEAD, "PID|1||P2", "ORC|XO|O1", "OBR|1|O1||WBC^W^L", "SPM|1|S1")
+    (after,) = lab.orders("S1")
+    assert (after.patient.id, after.patient.pid5, after.patient.birth_date) == ("P2", "", None)
+    assert after.collected_at is None
+
+
+def test_new_particulars_of_a_patient_erase_none() -> None:
+    """A08 and A40 whose PID names no birth date."""
+    lab = Lab()
+    lab.hl7(*_WHOLE)
+    lab.hl7("MSH|^~\\&|HIS||||20261122||ADT^A08|9|P|2.5.1", "PID|1||P1||A^C")
+    (after,) = lab.orders("S1")
+    assert (after.patient.pid5, after.patient.birth_date, after.patient.sex) == ("A^C", "19700101", "M")
+    lab.hl7("MSH|^~\\&|HIS||||20261122||ADT^A40|9|P|2.5.1", "PID|1||P7", "MRG|P1")
+    (after,) = lab.orders("S1")
+    assert (after.patient.id, after.patient.birth_date) == ("P7", "19700101")
+
+
 def test_a_result_that_is_out_when_its_order_moves_is_told_to_a_person() -> None:
     """Never called back by itself; a person says that it stands, takes it back, or moves it."""
     lab = Lab()

@@ -40,6 +40,7 @@ MODULES = {
         _SLOW,
         ["tests/pipeline/test_ranges_out.py"],
     ),
+    "labgateway.matching.weighing": ([f"{_ROOM}/test_attribute.py"], _REST, _SLOW),
     "labgateway.matching.windows": ([f"{_ROOM}/test_attribute.py"], _REST, _SLOW),
     "labgateway.matching.versions": ([f"{_ROOM}/test_versions.py"], _REST, _SLOW),
     "labgateway.pipeline.decide": (

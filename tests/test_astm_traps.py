@@ -14,7 +14,7 @@ from labgateway.errors import Problem, Reason
 from labgateway.instruments.decode import decode
 from labgateway.instruments.driver import Driver, Library
 from labgateway.matching.attribute import Policy
-from labgateway.pipeline import take
+from labgateway.pipeline.reading import read
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.protocols.astm_frames import frame, frames
 from labgateway.protocols.mllp import wrap
@@ -148,8 +148,8 @@ def test_an_instrument_on_another_ones_line_is_not_read() -> None:
     """Trap 32: who speaks is known by address and name alone; what another driver knows as its own parks as a whole."""
     line_of_c311 = InstrumentRules(library().drivers["roche_cobas_classic"], Problem(Reason.MAPPING_BROKEN, ""))
     rules = Rules("", ZoneInfo("UTC"), Policy(), library(), {}, ())
-    said = take.read(XN, line_of_c311, rules)
+    said = read(XN, line_of_c311, rules)
     assert said.results == ()
     assert said.problem is not None
     assert said.problem.reason is Reason.UNKNOWN_SENDER
-    assert take.read(XN, InstrumentRules(xn(), line_of_c311.mapping), rules).problem is None
+    assert read(XN, InstrumentRules(xn(), line_of_c311.mapping), rules).problem is None

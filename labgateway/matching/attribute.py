@@ -39,17 +39,16 @@ been released already, ``still_stands`` says whether a person must be told.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import datetime, timedelta
 
 from labgateway.errors import Problem, Reason
 from labgateway.matching import check_digits, identity
-from labgateway.matching.check_digits import CheckDigit
-from labgateway.matching.identity import SECOND_IDS, SecondId
-from labgateway.matching.windows import Side, side
+from labgateway.matching.identity import SecondId
+from labgateway.matching.policy import Policy
+from labgateway.matching.weighing import Weighed, is_timed, side_of, weigh, when_and_id
+from labgateway.matching.windows import Side
 from labgateway.model import Kind, Order, OrderState, Patient, Result
 from labgateway.quick import quick
 
@@ -64,29 +63,6 @@ CURED_BY_ORDERS = frozenset(
 )
 """Held for one of these, a result may find its place when the EMR corrects its orders. A conflict of
 identities never: it is a person's to decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the site wants: [matching] of config.toml, per instrument where it differs.
-
-    Hours and minutes are as in ``windows.side``. specimen_pattern: an id must match it as a whole.
-    check: the check digit that every specimen id carries; None where there is none.
-    Raises ValueError on an unknown second identifier, which would compare nothing in silence.
-    """
-
-    window_h: float = 72
-    wait_h: float = 240
-    without_order: Literal["wait", "send"] = "wait"
-    not_ordered: Literal["hold", "leave_out", "send"] = "hold"
-    second_ids: tuple[SecondId, ...] = ("patient", "birth_date", "sex")
-    specimen_pattern: re.Pattern[str] | None = None
-    check: CheckDigit | None = None
-    early_min: float = 10
-
-    def __post_init__(self) -> None:
-        if unknown := set(self.second_ids) - set(SECOND_IDS):
-            raise ValueError(f"unknown second identifiers: {sorted(unknown)}")
 
 
 @quick
@@ -178,21 +154,22 @@ def attribute(
     """The answer of the table above.
 
     orders: every order in the store with the result's specimen id, open and cancelled, whatever else was already
-    reported on it; orders of other ids are passed over. panels: EMR panel code -> EMR tests that answer it.
+    reported on it; orders of other ids are passed over. As ``weigh`` made them, they need not be looked through
+    again for each result. panels: EMR panel code -> EMR tests that answer it.
     now: aware UTC, only for how long the result has waited. Never raises on what a peer sent.
     """
     result = candidate.result
     targets = tuple(dict.fromkeys(target for target in candidate.targets if target))
     if refused := _refused(result, targets, policy):
         return Held(refused)
-    mine = [o for o in orders if o.specimen == result.specimen]
-    if untimed := [o.id for o in mine if not _is_timed(o)]:
-        return Held(Problem(Reason.DEFECT, f"order {min(untimed)} has a time that cannot be compared"))
-    mine.sort(key=_when_and_id)
-    inside = [o for o in mine if _side(o, candidate, policy) is Side.INSIDE]
+    if not isinstance(orders, Weighed) or not orders.fits(result.specimen, candidate.received_at, policy):
+        orders = weigh(orders, result.specimen, candidate.received_at, policy)
+    if orders.broken is not None:
+        return Held(Problem(Reason.DEFECT, f"order {orders.broken} has a time that cannot be compared"))
+    inside = orders.inside
     if not inside:
-        return _nobody(candidate, targets, mine, policy, now)
-    if doubt := _doubt(candidate, inside, policy):
+        return _nobody(candidate, targets, orders.mine, policy, now)
+    if doubt := _doubt(candidate, orders):
         return Held(doubt, inside[0] if len(inside) == 1 else None)
     return _choose(candidate, targets, inside, panels, policy)
 
@@ -224,11 +201,11 @@ def seen(
     return tuple(
         Seen(
             order,
-            _side(order, candidate, policy),
+            side_of(order, candidate.received_at, policy),
             identity.differing(candidate.result, order.patient),
             tuple(target for target in candidate.targets if _asks(order, target, panels)),
         )
-        for order in sorted((o for o in orders if _is_timed(o)), key=_when_and_id)
+        for order in sorted((o for o in orders if is_timed(o)), key=when_and_id)
         if order.specimen == candidate.result.specimen
     )
 
@@ -258,22 +235,21 @@ def _nobody(
     if policy.without_order == "send":
         first, *others = targets
         return Held(Problem(Reason.SEVERAL_TARGETS, ", ".join(targets))) if others else Unordered(first)
-    sides = dict.fromkeys(_side(o, candidate, policy) for o in mine)
+    sides = dict.fromkeys(side_of(o, candidate.received_at, policy) for o in mine)
     detail = "orders with this id exist, but the result was " + "; ".join(sides) if sides else ""
     if now - candidate.received_at > timedelta(hours=policy.wait_h):
         return Held(Problem(Reason.NO_ORDER, detail))
     return Waits(detail)
 
 
-def _doubt(candidate: Candidate, inside: list[Order], policy: Policy) -> Problem | None:
+def _doubt(candidate: Candidate, orders: Weighed) -> Problem | None:
     """Rows 7 to 9: is it one patient's specimen, and this result's patient?"""
-    if not identity.all_one_patient(inside):
-        return Problem(Reason.AMBIGUOUS_ORDER, f"{len(inside)} orders, not proven to be of one patient")
-    patients = dict.fromkeys(o.patient for o in inside)
-    against = dict.fromkeys(f for p in patients for f in identity.differing(candidate.result, p))
-    if compared := [f for f in against if f in policy.second_ids]:
+    if not orders.is_one_patient:
+        return Problem(Reason.AMBIGUOUS_ORDER, f"{len(orders.inside)} orders, not proven to be of one patient")
+    against = dict.fromkeys(f for p in orders.patients for f in identity.differing(candidate.result, p))
+    if compared := [f for f in against if f in orders.policy.second_ids]:
         return Problem(Reason.IDENTITY_CONFLICT, ", ".join(compared))
-    for order in inside:
+    for order in orders.inside:
         if order.patient_changed_at is not None and candidate.received_at <= order.patient_changed_at:
             return Problem(Reason.ORDER_CHANGED, f"order {order.id}")
     return None
@@ -335,26 +311,9 @@ def _asks(order: Order, target: str, panels: Mapping[str, Sequence[str]]) -> boo
 def _is_one_order(rows: list[Order]) -> bool:
     """True when all rows are the same order, stored more than once."""
     first = rows[0]
+    if len(rows) == 1:
+        return True
     if first.placer:
         return all((o.placer, o.code) == (first.placer, first.code) for o in rows)
     said = {replace(o, id=0, received_at=None) for o in rows}
     return len(said) == 1
-
-
-def _side(order: Order, candidate: Candidate, policy: Policy) -> Side:
-    return side(
-        order,
-        candidate.received_at,
-        window_h=policy.window_h,
-        wait_h=policy.wait_h,
-        early_min=policy.early_min,
-    )
-
-
-def _is_timed(order: Order) -> bool:
-    times = (order.received_at, order.collected_at or order.received_at, order.patient_changed_at or order.received_at)
-    return all(time is not None and time.tzinfo is not None for time in times)
-
-
-def _when_and_id(order: Order) -> tuple[datetime, int]:
-    return (order.received_at or datetime.max.replace(tzinfo=UTC), order.id)

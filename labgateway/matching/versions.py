@@ -199,6 +199,8 @@ def version(
     """
     if new.status not in _LETTER:
         return Hold(Problem(Reason.STATUS_UNKNOWN))
+    if not priors:
+        return First(letter_of(new))
     counting = [p for p in priors if _counts(p, new, timedelta(hours=window_h), timedelta(hours=wait_h))]
     for prior in counting:
         if (

@@ -17,10 +17,11 @@ from labgateway.model import Added, ObservationState, Order, Result
 from labgateway.pipeline import review
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.ids import new_id
+from labgateway.pipeline.mendable import BY_RULE, MENDABLE
 from labgateway.pipeline.outcome import Outcome, Placed
 from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import BY_RULE, MENDABLE, send
+from labgateway.pipeline.sending import send
 from labgateway.store import orders, results
 from labgateway.store.observed import Decided, Stored
 

@@ -21,7 +21,7 @@ What is held or waits is compared with what came before as well: the same words 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -72,16 +72,17 @@ class Verdict:
 class Case:
     """One result and all that its verdict depends on.
 
-    orders: every order of this specimen id, cancelled ones too. priors: by EMR test, what was observed on this
-    specimen before, in the order of receipt. received_at: UTC, when the result came. now: UTC. neighbours: the
-    patient's other values of a test, for an EMR test, the order whose patient it is and the one that is answered; None:
-    not known. timezone: of the site's calendar. flag_words: what the driver calls its flags, None: it declares none.
+    orders: every order of this specimen id, cancelled ones too; best as ``matching.weighing.weigh`` made them. priors: by
+    EMR test, what was observed on this specimen before, in the order of receipt. received_at: UTC, when the result came.
+    now: UTC. neighbours: the patient's other values of a test, for an EMR test, the order whose patient it is and the one
+    that is answered; None: not known. timezone: of the site's calendar. flag_words: what the driver calls its flags, None:
+    it declares none.
     """
 
     result: Result
     instrument: str
     mapping: Mapping | Problem
-    orders: Sequence[Order]
+    orders: Iterable[Order]
     priors: MappingOf[str, Sequence[versions.Prior]]
     policy: matching.Policy
     received_at: datetime
@@ -98,21 +99,23 @@ def decide(case: Case) -> Verdict:
     if result.kind is not Kind.PATIENT:
         # A computed value is never judged here: computing.py works it out again.
         return Verdict(ObservationState.CONTROL, value=result.value, unit=result.unit or "")
-    plain = Verdict(
-        ObservationState.HELD, value=result.value, unit=result.unit or "",
-        letter=ResultLetter.NO_RESULT if result.value is None else ResultLetter.FINAL,
-    )  # fmt: skip
     if result.problem is not None:
-        return _unless_repeated(case, replace(plain, problem=result.problem))
+        return _unless_repeated(case, _plain(result, ObservationState.HELD, result.problem))
     if isinstance(case.mapping, Problem):
-        return _unless_repeated(case, replace(plain, problem=case.mapping))
+        return _unless_repeated(case, _plain(result, ObservationState.HELD, case.mapping))
     match apply(case.mapping, result):
-        case StopsHere():
-            return replace(plain, state=ObservationState.LEFT_OUT)
-        case Problem() as problem:
-            return _unless_repeated(case, replace(plain, problem=problem))
         case Mapped() as mapped:
             return _matched(case, case.mapping, mapped)
+        case StopsHere():
+            return _plain(result, ObservationState.LEFT_OUT, None)
+        case Problem() as problem:
+            return _unless_repeated(case, _plain(result, ObservationState.HELD, problem))
+
+
+def _plain(result: Result, state: ObservationState, problem: Problem | None) -> Verdict:
+    """A verdict before anything is mapped: the analyzer's own words."""
+    letter = ResultLetter.NO_RESULT if result.value is None else ResultLetter.FINAL
+    return Verdict(state, problem, value=result.value, unit=result.unit or "", letter=letter)
 
 
 def place(case: Case, mapping: Mapping, mapped: Mapped) -> Verdict:

@@ -30,12 +30,14 @@ from labgateway.pipeline.acts import (
     write,
 )
 from labgateway.pipeline.decide import Verdict
+from labgateway.pipeline.mendable import MENDABLE
 from labgateway.pipeline.out import panels_of
 from labgateway.pipeline.outcome import Outcome, Placed
 from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.relink import relink
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import MENDABLE, compute_again, send
+from labgateway.pipeline.sending import send
+from labgateway.pipeline.take import compute_again
 from labgateway.store import audit, differences, journal, orders, outbox, results
 from labgateway.store.observed import Stored
 

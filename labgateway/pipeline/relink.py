@@ -26,7 +26,7 @@ from labgateway.pipeline.out import panels_of
 from labgateway.pipeline.outcome import Outcome, Placed
 from labgateway.pipeline.priors import prior_of
 from labgateway.pipeline.rules import Rules
-from labgateway.pipeline.take import send
+from labgateway.pipeline.sending import send
 from labgateway.store import orders, results
 from labgateway.store.observed import Decided, Stored
 

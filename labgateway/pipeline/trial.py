@@ -17,8 +17,8 @@ from labgateway.instruments.spec import Driver
 from labgateway.mapping.table import Mapping
 from labgateway.model import Kind, Order, Result
 from labgateway.pipeline.decide import Case, Verdict, decide
+from labgateway.pipeline.reading import read
 from labgateway.pipeline.rules import InstrumentRules, Rules, extended
-from labgateway.pipeline.take import read
 from labgateway.store import journal, orders
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 from random import Random
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labgateway.errors import Reason
-from labgateway.matching.attribute import Attached, Attribution, Held, LeftOut, Unordered, Waits
+from labgateway.matching.attribute import Attached, Attribution, Held, LeftOut, Unordered, Waits, attribute
+from labgateway.matching.weighing import weigh
 from labgateway.model import Kind, OrderState, Patient
 from tests.matching.cases import Case, a_case, cases
 from tests.matching.people import DAY, PANELS, at
@@ -168,3 +170,21 @@ def test_p6_a_used_id_meets_no_old_order() -> None:
                         assert beside == without
                 if isinstance(beside, Held) and isinstance(without, Held):
                     assert beside.problem.reason is without.problem.reason
+
+
+def test_orders_that_were_weighed_before_give_the_same_answer() -> None:
+    """Weighed for this result, or by mistake for another one, moment or policy: as if they stood there as they are."""
+    others = iter(cases(50, seed=12))
+    for case in cases(1_500, seed=11):
+        now = at(case.hours) + (case.what.received_at - DAY)
+        wanted = repr(case.ask())
+        mine = weigh(case.orders, case.what.result.specimen, case.what.received_at, case.policy)
+        assert list(mine) == list(case.orders)
+        other = next(others, None) or case
+        for weighed in (
+            mine,
+            weigh(case.orders, other.what.result.specimen, case.what.received_at, case.policy),
+            weigh(case.orders, case.what.result.specimen, case.what.received_at + timedelta(days=30), case.policy),
+            weigh(case.orders, case.what.result.specimen, case.what.received_at, replace(case.policy, window_h=0)),
+        ):
+            assert repr(attribute(case.what, weighed, PANELS, case.policy, now)) == wanted

@@ -44,8 +44,9 @@ MODULES = {
     "labgateway.matching.windows": ([f"{_ROOM}/test_attribute.py"], _REST, _SLOW),
     "labgateway.matching.versions": ([f"{_ROOM}/test_versions.py"], _REST, _SLOW),
     "labgateway.pipeline.decide": (
-        ["tests/pipeline/test_order_life.py", "tests/pipeline/test_people.py"],
-        ["tests/pipeline"],
+        [f"tests/pipeline/test_{name}.py" for name in ("order_life", "people", "rules_that_hold")],
+        [f"tests/pipeline/test_{name}.py" for name in ("ranges_out", "wants", "controls", "journey", "inbox", "tubes")],
+        ["tests/pipeline/test_balance.py", "tests/pipeline/test_computed.py"],
     ),
 }
 """By module: the tests that notice most, and those that are asked when the first notice nothing."""

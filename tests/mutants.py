@@ -1,11 +1,14 @@
 """What would the tests not notice?  ``make mutants``: each decision of matching is turned round, one at a time.
 
-    python -m tests.mutants [--jobs N] [MODULE ...]        labgateway.matching.attribute …; none: all of MODULES
+    python -m tests.mutants [--jobs N] [--line N] [--quick] [MODULE ...]        labgateway.matching.attribute …; none: all of MODULES
 
 A mutant is one module with one place changed: a comparison, an ``and``, a ``not``, an ``if``, a number, a truth value, a word
 that is compared, or what is returned. It lives in memory only: nothing on disk changes. Each one runs the tests of its
 room until one of them fails; a mutant that passes them all has survived, and is printed with its line. Those in
 KNOWN change nothing that can be seen, for the reason that stands there. Exit code 1: another one survived.
+
+Tests and code are imported once; each mutant is a fork of that, in which one function has other code. Where the place is
+outside of a function, everything is imported anew.
 """
 
 from __future__ import annotations
@@ -78,6 +81,8 @@ class Mutant:
     after: str
     text: str
     tree: ast.Module
+    function: str
+    """The function of the module that holds the place; empty: it is in a class, a decorator or a constant."""
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line}: {self.before}  ->  {self.after}"
@@ -160,7 +165,21 @@ def mutants(module: str) -> Iterator[Mutant]:
             ast.copy_location(new, old)
             ast.fix_missing_locations(_Put(old, new).visit(tree))
             line = getattr(node, "lineno", 0) or _line(node)
-            yield Mutant(module, line, _words(node), _words(new), lines[line - 1].strip(), tree)
+            function = next(
+                (one.name for one in whole.body if isinstance(one, ast.FunctionDef) and _holds(one, line)), ""
+            )
+            yield Mutant(module, line, _words(node), _words(new), lines[line - 1].strip(), tree, function)
+
+
+def as_it_is(module: str, *, is_anew: bool) -> Mutant:
+    """No mutant: the module unchanged, put in as a function's code is (is_anew False) or as a whole module is."""
+    tree = ast.parse((HERE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    names = [one.name for one in tree.body if isinstance(one, ast.FunctionDef)]
+    return Mutant(module, 0, "", "", "", tree, "" if is_anew else names[0])
+
+
+def _holds(function: ast.FunctionDef, line: int) -> bool:
+    return function.lineno <= line <= (function.end_lineno or 0)  # lineno: of def, behind its decorators
 
 
 def _ends(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -209,31 +228,68 @@ class _Import(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.tree, self.mutant.module, "exec"), module.__dict__)
 
 
-def _child(module: str, mutant: Mutant | None) -> int:
-    """In a process of its own: 0 when every test passes. mutant: None for the module as it is."""
+def _graft(mutant: Mutant) -> None:
+    """Give the function that is imported everywhere already the mutant's code."""
+    module = sys.modules[mutant.module]
+    (changed,) = (o for o in mutant.tree.body if isinstance(o, ast.FunctionDef) and o.name == mutant.function)
+    changed.decorator_list = []
+    namespace = dict(module.__dict__)
+    exec(compile(ast.Module([changed], []), mutant.module, "exec"), namespace)
+    new, old = namespace[mutant.function], module.__dict__[mutant.function]
+    old = getattr(old, "__wrapped__", old)  # what a cache stands before; nothing is in it yet
+    old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
+
+
+def _forget() -> None:
+    """Have all of ours imported anew."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("labgateway", "tests", "conftest")]:
+        if name != __name__:
+            del sys.modules[name]
+
+
+def _silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    settings.register_profile("mutants", database=None, derandomize=True)
-    settings.load_profile("mutants")
-    if mutant is not None:
+
+
+_QUIET = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", "0"]
+
+
+def _child(mutant: Mutant, most: int | None) -> int:
+    """In a process of its own: 0 when every test passes; most: of so many of the lists in MODULES."""
+    _silence()
+    if mutant.function:
+        _graft(mutant)
+    else:
+        _forget()
         sys.meta_path.insert(0, _Import(mutant))
     signal.alarm(PATIENCE_S)  # a mutant that never ends is noticed, too
-    quiet = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", "0"]
-    for tests in MODULES[module]:
-        if code := pytest.main([*quiet, *tests]):
+    for tests in MODULES[mutant.module][:most]:
+        if code := pytest.main([*_QUIET, *tests]):
             return int(code)
     return 0
 
 
-def _start(module: str, mutant: Mutant | None = None) -> int:
+def _start(mutant: Mutant, most: int | None) -> int:
     if (pid := os.fork()) == 0:
         code = 1
         try:
-            code = _child(module, mutant)
+            code = _child(mutant, most)
         finally:
             os._exit(code)
     return pid
+
+
+def _warm(module: str) -> None:
+    """Import the module's tests and all that they need, here, before the forks."""
+    out, err = os.dup(1), os.dup(2)
+    _silence()
+    try:
+        pytest.main([*_QUIET, "--collect-only", *(one for tests in MODULES[module] for one in tests)])
+    finally:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
 
 
 def main() -> int:
@@ -241,13 +297,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at once (2)")
+    parser.add_argument("--line", type=int, action="append", metavar="N", help="only the mutants of this line")
+    parser.add_argument("--quick", action="store_true", help="ask only the tests that notice most")
     args = parser.parse_args()
+    most = 1 if args.quick else None
     os.chdir(HERE)
     modules: list[str] = args.modules or list(MODULES)
+    settings.register_profile("mutants", database=None, derandomize=True)
+    settings.load_profile("mutants")
     for module in modules:
-        if os.waitpid(_start(module), 0)[1]:
-            print(f"The tests of {module} do not pass as they are: nothing can be said.")
-            return 2
+        _warm(module)
+        for is_anew in (False, True):
+            if os.waitpid(_start(as_it_is(module, is_anew=is_anew), most), 0)[1]:
+                print(f"The tests of {module} do not pass as they are: nothing can be said.")
+                return 2
     started = time.monotonic()
     total = known = 0
     survived: list[Mutant] = []
@@ -265,8 +328,10 @@ def main() -> int:
 
     for module in modules:
         for mutant in mutants(module):
+            if args.line and mutant.line not in args.line:
+                continue
             total += 1
-            running[_start(module, mutant)] = mutant
+            running[_start(mutant, most)] = mutant
             if total % 50 == 0:
                 print(f"{total} mutants so far", file=sys.stderr, flush=True)
             if len(running) >= args.jobs:

@@ -15,6 +15,7 @@ Absolute figures depend on machine and neighbours; the ratios are what counts. P
     end      ASTM on 50 lines, mapped, matched to orders, ORU accepted by one EMR and by three; SQLite and PostgreSQL
     through  the same with ORU^R01 of 30 OBX over MLLP instead of ASTM
     backlog  the EMR is away until so many results wait, then comes back: memory, intake, catch-up, live results
+    hostile  300 callers that mean no good at two lines: what 20 others notice of it
     soak     20 serial lines at 9600 baud and 40 TCP lines with host queries, beside the bare loop
 """
 
@@ -36,7 +37,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import backlog, ends, gateways, soak
+from bench import backlog, ends, gateways, hostile, soak
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -162,7 +163,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "through", "soak", "backlog"))
+    parser.add_argument("--only", choices=("intake", "slow", "hl7", "end", "through", "soak", "backlog", "hostile"))
     parser.add_argument("--results", type=int, default=200_000)
     parser.add_argument("--soak", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
@@ -212,6 +213,11 @@ def main() -> int:
                 ends.title(part)
                 seconds = max(10.0, args.seconds * args.rounds)
                 figures[part] = ends.all_ends(place, protocol, seconds, pace, ends.row)
+        if args.only in (None, "hostile"):
+            place = folder / "hostile"
+            place.mkdir()
+            figures["hostile"] = hostile.hostile(place, max(10.0, args.seconds), args.rounds)
+            hostile.show(figures["hostile"])
         if args.only in (None, "soak"):
             figures["soak"] = soak.soak(folder, args.soak)
             soak.show(figures["soak"])

@@ -1,8 +1,9 @@
 """The analyzers: N connections that send session after session, stop and wait, and time each frame's answer.
 
-Run as a process of its own: ``python -m bench.load PROTOCOL PORT,PORT,... CONNECTIONS SECONDS FIRST [COUNT RATE]``;
+Run as a process of its own: ``python -m bench.load PROTOCOL PORT,PORT,... CONNECTIONS SECONDS FIRST [COUNT RATE [SPREAD]]``;
 prints one JSON object. FIRST is the first specimen number; each connection takes its own stripe. COUNT: so many
-messages a connection. RATE: messages a second and connection, 0 as fast as the answers come.
+messages a connection. RATE: messages a second and connection, 0 as fast as the answers come. SPREAD: seconds over which
+the connections begin, so that they do not send in step.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ async def run(
     first: int,
     count: int = 20_000,
     rate: float = 0.0,
+    spread: float = 0.0,
 ) -> dict[str, object]:
     """Load the ports for that long; connection n dials ports[n % len(ports)]."""
     loop = asyncio.get_running_loop()
@@ -115,6 +117,7 @@ async def run(
         await loop.create_connection(lambda a=analyzer: a, "127.0.0.1", ports[n % len(ports)])
         analyzers.append(analyzer)
         ends.append(done)
+        await asyncio.sleep(spread / connections)
     started = time.perf_counter()
     await asyncio.wait(ends, timeout=seconds + 30)
     took = time.perf_counter() - started
@@ -135,8 +138,9 @@ def main() -> None:
     """One slice."""
     protocol, ports, connections, seconds, first, *more = sys.argv[1:]
     count, rate = (int(more[0]), float(more[1])) if more else (20_000, 0.0)
+    spread = float(more[2]) if more[2:] else 0.0
     dialled = [int(port) for port in ports.split(",")]
-    found = asyncio.run(run(protocol, dialled, int(connections), float(seconds), int(first), count, rate))
+    found = asyncio.run(run(protocol, dialled, int(connections), float(seconds), int(first), count, rate, spread))
     print(json.dumps(found))
 
 

@@ -124,11 +124,7 @@ class _Server:
 
     def figures(self) -> dict[str, float]:
         """CPU seconds so far and resident memory."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return {
-            "cpu_s": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-            "rss_mb": gateways.rss_mb(self.process.pid),
-        }
+        return {"cpu_s": gateways.cpu_s(self.process.pid), "rss_mb": gateways.rss_mb(self.process.pid)}
 
 
 def _bare(folder: Path, seconds: float, per_line: int) -> dict[str, Any]:

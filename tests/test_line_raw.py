@@ -95,6 +95,103 @@ def test_a_reply_waits_for_the_commit() -> None:
     assert tape.heard.endswith(wrap(b"SE", framing) + b"\x06")
 
 
+QUESTION, ANSWER = wrap(b"R 1", FRAMINGS["olympus"]), wrap(b"S 1E01", FRAMINGS["olympus"])
+
+
+class Asked:
+    """An Olympus line whose questions wait for ``tell``; what is told goes to ``said``."""
+
+    def __init__(self, delay_s: float = 0.1) -> None:
+        self.scheduler = Scheduler()
+        self.journal = Journal(self.scheduler, delay_s)
+        self.gateway = line(
+            self.scheduler, self.journal, "olympus", reply=lambda _: b"SE", asks=lambda raw: raw[1:3] == b"R "
+        )
+        self.cable, self.tape = taped(self.scheduler, self.gateway)
+        self.said: list[str] = []
+
+    def send(self, data: bytes, seconds: float = 1.0) -> None:
+        self.tape.channel.send(data)
+        self.scheduler.run_for(seconds)
+
+    def tell(self, question: bytes = QUESTION) -> None:
+        self.gateway.tell(question, b"S 1E01", self.said.append)
+        self.scheduler.run_for(0.1)
+
+
+def test_a_question_is_answered_by_who_knows() -> None:
+    """It is acknowledged when it is on disk, and nothing else is said before the answer; ACK tells that it was taken."""
+    line_ = Asked()
+    line_.send(QUESTION)
+    assert line_.tape.heard == b"\x06"
+    line_.tell()
+    assert line_.tape.heard == b"\x06" + ANSWER
+    assert line_.said == []
+    line_.send(b"\x06")
+    assert line_.said == [""]
+    # what is no question gets the reply as ever, and an answer that nobody asked for does not leave
+    line_.send(wrap(b"RE", FRAMINGS["olympus"]))
+    assert line_.tape.heard.endswith(b"\x06" + wrap(b"SE", FRAMINGS["olympus"]))
+    line_.tell()
+    assert len(line_.said) == 2 and "does not wait" in line_.said[1]
+
+
+def test_an_answer_is_said_three_times() -> None:
+    """NAK: again, and again, then it is given up and said."""
+    line_ = Asked()
+    line_.send(QUESTION)
+    line_.tell()
+    for _ in range(3):
+        assert line_.said == []
+        line_.send(b"\x15")
+    assert line_.tape.heard == b"\x06" + ANSWER * 3
+    assert line_.said == ["a frame was refused each time"]
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_an_instrument_that_goes_on(when: str) -> None:
+    """An answer belongs to the last text only: another rack is never told the first one's tests."""
+    line_ = Asked()
+    line_.send(QUESTION)
+    if when == "behind":
+        line_.tell()
+    line_.send(wrap(b"R 2", FRAMINGS["olympus"]))
+    if when == "before":
+        line_.tell()
+        assert ANSWER not in line_.tape.heard
+    assert len(line_.said) == 1 and line_.said[0]
+    line_.tell(wrap(b"R 2", FRAMINGS["olympus"]))
+    line_.send(b"\x06")
+    assert line_.said[1:] == [""]
+
+
+def test_an_instrument_that_says_nothing_to_an_answer() -> None:
+    """Silence for as long as an instrument waits, or a pulled cable: it was not taken, and each is said once."""
+    line_ = Asked()
+    line_.send(QUESTION)
+    line_.tell()
+    line_.scheduler.run_for(14)
+    assert line_.said == []
+    line_.scheduler.run_for(2)
+    assert line_.said == ["no answer to a frame"]
+    line_.send(QUESTION)
+    line_.tell()
+    line_.cable.tear("pulled")
+    line_.scheduler.run_for(30)
+    assert line_.said == ["no answer to a frame", "the connection was lost"]
+    line_.tell()
+    assert len(line_.said) == 3 and line_.said[2]
+
+
+def test_a_question_that_was_kept_too_late_is_not_answered() -> None:
+    """After 15 s the instrument has gone another way; neither acknowledgment nor answer follows it."""
+    line_ = Asked(delay_s=20.0)
+    line_.send(QUESTION, 30)
+    assert line_.tape.heard == b""
+    line_.tell()
+    assert line_.tape.heard == b"" and "does not wait" in line_.said[0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(NAMES),

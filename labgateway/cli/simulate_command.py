@@ -19,7 +19,7 @@ from labgateway import captures, simulator
 from labgateway.cli import decode_command
 from labgateway.cli.simulate_script import SimulateError, Wanted, ending_of, messages_of, read_tests
 from labgateway.errors import ComplaintsError, LabgatewayError
-from labgateway.instruments import read_back_hl7
+from labgateway.instruments import encode_raw, read_back_hl7
 from labgateway.instruments.encode import read_back
 from labgateway.instruments.spec import TABLE
 from labgateway.model import Kind
@@ -171,6 +171,10 @@ def orders_in(args: argparse.Namespace, summary: simulator.Summary) -> list[dict
     driver = next(driver for driver in drivers if driver.orders)
     if driver.protocol == "hl7":
         found = read_back_hl7.read_back(driver, summary.answers)
+    elif driver.layout:
+        asked = messages_of(drivers, Wanted(query=tuple(args.query)))[1]
+        pairs = zip(asked, summary.answers, strict=False)
+        found = [read for query, text in pairs if (read := encode_raw.read_back(driver, query, text))]
     else:
         found = [read for answer in summary.answers for read in read_back(driver, answer)]
     for read in found:
@@ -202,7 +206,7 @@ def script_of(args: argparse.Namespace) -> tuple[Driver, simulator.Script]:
         tokens=driver.line.framing == "tokens",
         fault=simulator.Fault(args.fault) if args.fault else None,
         linger_s=_linger_s(protocol) if asks else 0.05,
-        answers=len(messages) if args.query and protocol == "astm" else 0,
+        answers=len(messages) if args.query and protocol not in ("hl7", "file") else 0,
         every_s=args.every,
     )
     if args.baud:
@@ -212,7 +216,7 @@ def script_of(args: argparse.Namespace) -> tuple[Driver, simulator.Script]:
 
 def _linger_s(speaks: str) -> float:
     """How long the orders of a query are awaited. By HL7 they come in as many messages as there are specimens."""
-    return 5.0 if speaks == "astm" else 1.5
+    return 1.5 if speaks == "hl7" else 5.0
 
 
 def _transport(args: argparse.Namespace) -> Callable[[OpenSession], Transport] | Path:

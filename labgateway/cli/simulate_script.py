@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from labgateway import captures, simulator
 from labgateway.errors import LabgatewayError
 from labgateway.instruments import decode, recognise
+from labgateway.instruments.order_form import RawOrderForm
 from labgateway.instruments.queries import questions
 from labgateway.instruments.spec import TABLE
 from labgateway.instruments.tables import is_workbook
@@ -79,10 +80,33 @@ def _queries(driver: Driver, specimens: Iterable[str]) -> list[bytes]:
         return []
     for path in sorted((driver.folder / "captures").glob("*.wire")):
         for message in captures.read_capture(path.read_bytes(), protocol=driver.protocol):
-            found = questions(driver, message)
-            if len(found) == 1 and len(found[0].specimens) == 1 and not (found[0].taken_back or found[0].unreadable):
-                return [simulator.with_specimen(message, found[0].specimens, wanted) for wanted in specimens]
+            framing = FRAMINGS.get(driver.protocol)
+            for part in (message,) if framing is None else steps_of(message, framing):
+                found = questions(driver, part)
+                if (
+                    len(found) == 1
+                    and len(found[0].specimens) == 1
+                    and not (found[0].taken_back or found[0].unreadable)
+                ):
+                    return [_asking(driver, part, found[0].specimens[0], wanted) for wanted in specimens]
     return []
+
+
+def _asking(driver: Driver, message: bytes, known: str, wanted: str) -> bytes:
+    """A query of a capture with another specimen."""
+    if not driver.layout:
+        return simulator.with_specimen(message, (known,), wanted)
+    made = _in_raw(driver, message, FRAMINGS[driver.protocol], [known], wanted, fixed=_in_columns(driver))
+    if [one.specimens for one in questions(driver, made)] != [(wanted,)]:
+        raise SimulateError(f'"{wanted}" does not fit where {driver.name} asks for orders; take one such as {known}.')
+    return made
+
+
+def _in_columns(driver: Driver) -> bool:
+    """Whether the ids of its queries stand in columns, so that blanks make up for their length."""
+    return isinstance(driver.orders, RawOrderForm) and any(
+        "{specimen}" not in text.parts for text in driver.orders.texts
+    )
 
 
 def _captured(driver: Driver, wanted: Wanted) -> list[bytes]:
@@ -156,9 +180,12 @@ def _in_table(data: bytes, found: list[str], wanted: str) -> bytes:
     return out.getvalue()
 
 
-def _in_raw(driver: Driver, message: bytes, framing: Framing, found: list[str], wanted: str) -> bytes:
+def _in_raw(
+    driver: Driver, message: bytes, framing: Framing, found: list[str], wanted: str, *, fixed: bool | None = None
+) -> bytes:
     """Each text with the specimen replaced, in columns of the same width, and its check computed anew."""
-    fixed = any(form.columns or form.cells for form in driver.layout.messages) if driver.layout else False
+    if fixed is None:
+        fixed = any(form.columns or form.cells for form in driver.layout.messages) if driver.layout else False
     out: list[bytes] = []
     for step in steps_of(message, framing):
         one = find(step, framing) if is_text(step, framing) else None

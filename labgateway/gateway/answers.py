@@ -5,6 +5,7 @@
                             └── taken back: what waits for the line is withdrawn
 
 HL7: the line does not acknowledge what ``asks`` calls a query, so each gets its reply here: orders, none, or an error.
+Raw framings: the line acknowledges it, and says nothing more; the text that answers it comes from here.
 
 An answer is never kept: an instrument that got none asks again. What changes in the EMR while an answer waits for the
 line changes the answer.
@@ -178,7 +179,7 @@ class Answers:
             letter = letters.answer(instrument.driver, told.works, asked.query, now, again=asked.tries > 0)
         except (NotSendableError, ValueError) as error:
             self.say("query_not_answered", level="error", instrument=asked.instrument, why=str(error))
-            self._reply(asked, letters.refusal)
+            self._reply(asked, letters.unsayable)
             return
         asked.tries += 1
         line = self.lines.get(asked.instrument)

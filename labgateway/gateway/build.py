@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from labgateway.config import (
 )
 from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.gateway.nodes import is_address_here, is_path_here
+from labgateway.instruments import encode_raw
 from labgateway.instruments.decode import rows_of
 from labgateway.instruments.driver import line_of
-from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm
-from labgateway.instruments.spec import TABLE, Driver, LineSettings, Reply
+from labgateway.instruments.order_form import Hl7Form, Hl7OrderForm, RawOrderForm
+from labgateway.instruments.spec import TABLE, Driver, LineSettings
 from labgateway.pipeline.rules import InstrumentRules
 from labgateway.protocols.astm_rules import Checksums, Framing, LinkRules, Numbers
 from labgateway.transports import tls
@@ -48,9 +50,12 @@ def untold(one: Instrument, driver: Driver) -> list[tuple[str, str, str]]:
 
 
 def may_be_told(driver: Driver) -> bool:
-    """Whether orders can be sent to it that it did not ask for: in HL7 only by messages of their own (OML^O33)."""
+    """Whether orders can be sent to it that it did not ask for: in HL7 only by messages of their own (OML^O33), by a raw
+    framing never."""
     form = driver.orders
-    return form is not None and (not isinstance(form, Hl7OrderForm) or form.form is Hl7Form.LAW)
+    if form is None or isinstance(form, RawOrderForm):
+        return False
+    return not isinstance(form, Hl7OrderForm) or form.form is Hl7Form.LAW
 
 
 def spoken(instrument: InstrumentRules, name: str, kind: str, folders: list[Path]) -> tuple[str, LineSettings]:
@@ -158,7 +163,8 @@ def line_options(instrument: InstrumentRules, kind: str, asks: Callable[[bytes],
             sends = instrument.orders != "off" and said.framing != "records"
             return {"sends": sends, "link_rules": rules, "message_end": end}
         case _:
-            return {"reply": reply_of(driver.line.replies)} if driver.line.replies else {}
+            said = {"reply": partial(encode_raw.reply, driver.line.replies)} if driver.line.replies else {}
+            return said | ({"asks": asks} if instrument.orders != "off" else {})
 
 
 def judge_of(driver: Driver) -> Callable[[bytes], Problem | None]:
@@ -171,16 +177,3 @@ def judge_of(driver: Driver) -> Callable[[bytes], Problem | None]:
             return Problem(Reason.DEFECT, type(error).__name__)
 
     return judge
-
-
-def reply_of(replies: Iterable[Reply]) -> Callable[[bytes], bytes | None]:
-    """What is said to a text: the first reply whose expression fits, its groups filled in. Bytes pass as they are."""
-
-    def reply(text: bytes) -> bytes | None:
-        said = text.decode("latin-1")
-        for one in replies:
-            if found := one.when.search(said):
-                return found.expand(one.say).encode("latin-1")
-        return None
-
-    return reply

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.instruments import order_keys_hl7, quirks, text
+from labgateway.instruments import order_keys_hl7, order_keys_raw, quirks, text
 from labgateway.instruments.ack_keys import read_ack
 from labgateway.instruments.keys import Complaints, Table
 from labgateway.instruments.layout import QUERY_ROW, RESULT_ROW, Layout
@@ -445,8 +445,8 @@ def _orders(top: Table, form: _Form, query: Query) -> OrderForm | None:
         case "hl7":
             row = query.specimen[0].row if query.specimen else ""
             return order_keys_hl7.read_orders(top.table("orders"), row, form.conditions)
-        case _:
-            return None
+        case protocol:
+            return order_keys_raw.read_orders(top.table("orders"), protocol) if top.has("orders") else None
 
 
 def _variant(table: Table, form: _Form) -> Variant:

@@ -6,6 +6,7 @@ itself sends them. Not here: the records (encode.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -147,3 +148,34 @@ class Hl7OrderForm(OrderForm):
     reply_fields: tuple[tuple[Place, str], ...] = ()
     modes: tuple[Mode, ...] = ()
     refused: tuple[Condition, ...] = ()
+
+
+ORDER_WORDS = ("specimen", "patient", "specimen_type", "count", "codes")
+"""What {name} may stand for in the text of a raw framing's orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderText:
+    """One of [orders] texts: the answer to a query whose text fits.
+
+    parts: of the template, in order: what is written as it is; ``\\g<name>``, a group of ``when``; ``{name}``, one of
+    ORDER_WORDS.
+    """
+
+    when: re.Pattern[str]
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawOrderForm(OrderForm):
+    """[orders] of a driver with a raw framing; of OrderForm only after_code, specimen_types and needs_patient count.
+
+    texts: the first whose expression fits the query is written; where none fits the order cannot be told. fits: what each
+    code must be. most: characters at most of what ORDER_WORDS name. refusal: a text of the instrument that refuses orders; its
+    group ``why`` is the code.
+    """
+
+    texts: tuple[OrderText, ...] = ()
+    fits: re.Pattern[str] = re.compile("")
+    most: Mapping[str, int] = field(default_factory=dict[str, int])
+    refusal: re.Pattern[str] | None = None

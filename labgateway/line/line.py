@@ -37,8 +37,8 @@ class Line:
     given what opens a session; None when somebody else calls ``open``. connect_orders: likewise, of a second connection
     on which an HL7 instrument wants its orders; None: they go where it asks, or where it is connected.
     link_rules, message_end: of an ASTM line; sends: messages of ours may be sent on it. ack, encoding: of an HL7 line;
-    asks: whether a message on it is a query that ``post`` will answer, None: none is. reply: of a line with a raw framing. judge: why a
-    message of a file cannot be read.
+    asks: whether a message on it is a query that ``post`` or ``tell`` will answer, None: none is. reply: of a line with a
+    raw framing. judge: why a message of a file cannot be read.
     max_message_bytes: a longer message is refused. pending_limit: how many messages of one connection may wait
     for their commit before it is not read any more.
     clock, call_at: seconds on one time base; the default is the running loop's. wall: aware, for MSH-7.
@@ -155,6 +155,14 @@ class Line:
                 return
         told(NO_CONNECTION)
 
+    def tell(self, question: bytes, text: bytes, told: Told, *, conversation: int | None = None) -> None:
+        """On a line with a raw framing: answer a question, as it came, by a text; told as in ``send``."""
+        for one in reversed(self._conversations):
+            if isinstance(one, RawConversation) and conversation in (None, one.number):
+                one.tell(question, text, told)
+                return
+        told(NO_CONNECTION)
+
     def post(self, posts: Sequence[Post], told: Told, *, conversation: int | None = None, tag: object = None) -> None:
         """As ``send``, on an HL7 line: replies leave at once, the rest when the line is free, one after another.
 
@@ -212,7 +220,7 @@ class Line:
             case "hl7":
                 conversation = MllpConversation(self._wiring, channel, profile=self._ack, asks=self._asks)
             case framing:
-                conversation = RawConversation(self._wiring, channel, framing, self._reply)
+                conversation = RawConversation(self._wiring, channel, framing, self._reply, self._asks)
         conversation.busy = self._busy or self._rest is not None
         self._conversations[conversation] = conversation
         self.stats.connections += 1

@@ -3,6 +3,7 @@
     ENQ                 -> ACK by the machine (NAK while we are busy)      where the framing has it
     a text              -> keep -> commit -> the framing's answer, and what the driver replies to such a text
                            the store cannot -> refused, or silence if it broke
+    a text that asks    -> keep -> commit -> acknowledged; the answer comes by ``tell`` from whoever knows the orders
     half a text         -> kept as incomplete, delivers nothing
 
 Each text is a message of its own: none of these framings says where a message of several texts ends, and those that
@@ -15,14 +16,26 @@ import math
 from collections.abc import Callable
 
 from labgateway.errors import StoreError
-from labgateway.line.arrival import Arrival
+from labgateway.line.arrival import Arrival, Told
 from labgateway.line.wiring import Timer, Wiring
-from labgateway.protocols.astm_events import Broken, Closed, Frame, Noise, Opened, RawEvent, Unfinished
+from labgateway.protocols.astm_events import (
+    Broken,
+    Closed,
+    Frame,
+    Noise,
+    NotSent,
+    Opened,
+    RawEvent,
+    Sent,
+    Unfinished,
+)
 from labgateway.protocols.emerald_receiver import receiver_for
 from labgateway.transports.channel import Channel
 
 HELD_BYTES = 256 * 1024
 """What may arrive while a text waits for its commit before the connection is not read any more."""
+
+GONE_ON = "the instrument does not wait for this answer any more"
 
 Reply = Callable[[bytes], bytes | None]
 """What is said to a text besides its acknowledgment; None: nothing."""
@@ -35,13 +48,27 @@ def no_reply(text: bytes) -> bytes | None:
 
 
 class RawConversation:
-    """A Session of one connection. Feed it by ``received``; it answers on its channel."""
+    """A Session of one connection. Feed it by ``received``; it answers on its channel.
 
-    def __init__(self, wiring: Wiring, channel: Channel, framing: str, reply: Reply = no_reply) -> None:
+    asks: whether a transmission is a question that ``tell`` will answer; then ``reply`` is not said to it.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        channel: Channel,
+        framing: str,
+        reply: Reply = no_reply,
+        asks: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._wiring = wiring
         self._channel = channel
         self._protocol = framing
         self._reply = reply
+        self._asks = asks
+        self._question = b""
+        """The transmission that waits for its answer, while the instrument has said nothing else."""
+        self._told: Told | None = None
         self._machine = receiver_for(framing)
         self._waiting = False
         self._held = 0
@@ -71,6 +98,15 @@ class RawConversation:
                 self._paused = True
                 self._channel.pause()
         self._machine.feed(data, now)
+        self._pump(now)
+
+    def tell(self, question: bytes, text: bytes, told: Told) -> None:
+        """Send the answer to a question. question: its transmission, as it came; only the last one is answered."""
+        now = self._wiring.clock()
+        if self._gone or self._wiring.broken or question != self._question or not self._machine.answer(text, now=now):
+            told(GONE_ON)
+            return
+        self._question, self._told = b"", told
         self._pump(now)
 
     def disconnected(self, why: str) -> None:
@@ -109,6 +145,10 @@ class RawConversation:
                 wiring.say("line.broken", instrument=wiring.name, why=why.value)
             case Noise(length):
                 wiring.say("line.junk", instrument=wiring.name, bytes=length)
+            case Sent() | NotSent():
+                if told := self._told:
+                    self._told = None
+                    told("" if isinstance(event, Sent) else event.why.value)
             case Opened() | Closed():
                 pass
 
@@ -116,6 +156,7 @@ class RawConversation:
         """Keep, then answer. Until then nothing of the next text is looked at."""
         wiring, machine = self._wiring, self._machine
         self._waiting = True
+        self._question = b""
         at_once = True
 
         def done(error: StoreError | None) -> None:
@@ -124,7 +165,11 @@ class RawConversation:
             if error is None:
                 wiring.stats.messages += 1
                 wiring.stats.last_message_at = now
-                machine.accept(frame, now=now, reply=self._reply(frame.text))
+                if self._asks is not None and self._asks(frame.raw):
+                    self._question = b"" if machine.late else frame.raw
+                    machine.accept(frame, now=now)
+                else:
+                    machine.accept(frame, now=now, reply=self._reply(frame.text))
             else:
                 wiring.failed(error)
                 if not wiring.broken:

@@ -93,7 +93,7 @@ class NotSent:
 
 Event = Opened | Frame | Closed | Broken | Noise
 """What a receiver says."""
-RawEvent = Event | Unfinished
-"""What the receiver of a raw framing says."""
 SenderEvent = Sent | NotSent
 """What a sender says."""
+RawEvent = Event | Unfinished | SenderEvent
+"""What the machine of a raw framing says; of a message of ours, a text, only when its answer is awaited."""

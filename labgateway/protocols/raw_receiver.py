@@ -8,6 +8,8 @@ Bytes and times go in, events come out, answers are asked for. Which bytes are a
     READY     a good text                      Frame                                          DECIDING
     READY     a damaged or endless text        NAK where texts are answered, else Unfinished  READY
     READY     ACK, NAK to our reply            nothing; the reply again, three times          READY
+    READY     answer()                         our text; Sent by ACK, NotSent by the third    READY
+                                               NAK, another text, or 15 s without either
     DECIDING  accept(), refuse()               the framing's answer and our reply; NAK        READY
     DECIDING  bytes                            kept for later, up to a bound                  DECIDING
     DECIDING  15 s                             the answer is late and is not given            DECIDING
@@ -22,7 +24,19 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from labgateway.protocols.astm_events import Broken, Closed, Frame, Noise, Opened, RawEvent, Unfinished, Why
+from labgateway.protocols.astm_events import (
+    Broken,
+    Closed,
+    Frame,
+    Noise,
+    NotSent,
+    NotSentWhy,
+    Opened,
+    RawEvent,
+    Sent,
+    Unfinished,
+    Why,
+)
 from labgateway.protocols.astm_rules import Fault
 from labgateway.protocols.raw_framing import ACK, ENQ, EOT, MAX_TEXT_BYTES, NAK, STX, Answer, Framing, find, wrap
 
@@ -63,6 +77,8 @@ class RawReceiver:
         self._reply = b""
         """Our text that was not answered yet."""
         self._replied = 0
+        self._awaited_at: float | None = None
+        """Since when the answer to our text is awaited; None: nobody asks how it went."""
 
     def next_event(self) -> RawEvent | None:
         """The next event in order, None when there is none for now."""
@@ -73,6 +89,11 @@ class RawReceiver:
         out = bytes(self._out)
         self._out.clear()
         return out
+
+    @property
+    def late(self) -> bool:
+        """The decision about the text of the last Frame comes too late to be given."""
+        return self._late
 
     @property
     def idle(self) -> bool:
@@ -101,6 +122,8 @@ class RawReceiver:
         elif self._buffer:
             self._stopped(now)
         else:
+            if self._awaited_at is not None and now >= self._awaited_at + ANSWER_S:
+                self._told(NotSent(NotSentWhy.NO_ANSWER, 0))
             self._say_noise()
         self._arm()
 
@@ -120,6 +143,19 @@ class RawReceiver:
                 self._out += self._reply
         self._decided(now)
 
+    def answer(self, text: bytes, *, now: float) -> bool:
+        """Send a text that answers the last one of the instrument, when no other has begun since.
+
+        Sent or NotSent says how it went. False: the instrument is talking, or nothing is answered by this framing.
+        """
+        if not self.idle or self._awaited_at is not None or self.framing.answer is not Answer.ACK:
+            return False
+        self._reply, self._replied = wrap(text, self.framing), 1
+        self._out += self._reply
+        self._awaited_at = now
+        self._arm()
+        return True
+
     def refuse(self, frame: Frame | None = None, *, now: float | None = None) -> None:
         """Answer NAK where texts are answered: it could not be stored. As accept() otherwise."""
         if self._offered is None or (frame is not None and frame is not self._offered):
@@ -133,6 +169,7 @@ class RawReceiver:
         """The connection is gone: nothing is kept."""
         self._heard_at = now
         broken = not self.idle
+        self._told(NotSent(NotSentWhy.LOST, 0))
         if self._offered is None:
             self._give_up(Why.LOST)
         self._say_noise()
@@ -182,6 +219,7 @@ class RawReceiver:
             elif len(found.text) > MAX_TEXT_BYTES:
                 self._reject(Fault.TOO_LONG)
             else:
+                self._told(NotSent(NotSentWhy.INTERRUPTED, 0))
                 self._offered = Frame(0, found.text, found.last, whole[found.start :])
                 self._offered_at = now
                 self._late = False
@@ -215,8 +253,18 @@ class RawReceiver:
         if answer == NAK and self._reply and self._replied < REPLY_TRIES:
             self._replied += 1
             self._out += self._reply
+            if self._awaited_at is not None:
+                self._awaited_at = self._heard_at
         else:
+            self._told(NotSent(NotSentWhy.REFUSED, 0) if answer == NAK else Sent())
             self._reply = b""
+
+    def _told(self, how: Sent | NotSent) -> None:
+        """How the text of ours went whose answer is awaited."""
+        if self._awaited_at is not None:
+            self._awaited_at = None
+            self._reply = b""
+            self._events.append(how)
 
     def _give_up(self, why: Why) -> None:
         """What has begun is handed out: it will not be whole."""
@@ -270,5 +318,7 @@ class RawReceiver:
             self.deadline = None if self._late else self._offered_at + ANSWER_S
         elif self._buffer or self._noise_length:
             self.deadline = self._heard_at + QUIET_S
+        elif self._awaited_at is not None:
+            self.deadline = self._awaited_at + ANSWER_S
         else:
             self.deadline = None

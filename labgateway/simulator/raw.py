@@ -55,12 +55,15 @@ class RawVoice:
         self._heard = bytearray()
         self._tries = 0
         self._deaf = False
+        self._due = 0
+        """How many texts of the host must have come when this message is over."""
         self._timer: Timer | None = None
 
     def say(self, message: bytes) -> None:
         """Send one message."""
         self._steps = list(steps_of(message, self._framing))
         self._at = self._tries = 0
+        self._due = len(self._player.summary.answers) + 1 if self._player.script.answers else 0
         if self._player.fault(Fault.NOISE):
             self._channel.send(b"~~noise~~\r\n")
         self._step()
@@ -95,6 +98,9 @@ class RawVoice:
 
     def _step(self) -> None:
         player = self._player
+        if self._at >= len(self._steps) and len(player.summary.answers) < self._due:
+            self._timer = player.later(ANSWER_S, lambda: self._failed("no text that answers"))
+            return
         if self._at >= len(self._steps):
             again = player.fault(Fault.TWICE)
             player.said(self, good=True, why="accepted", over=not again)
@@ -177,6 +183,9 @@ class RawVoice:
             self._player.tell("the host sent a text of its own")
             self._channel.send(bytes([ACK]))
             self._player.answered()
+            if self._at >= len(self._steps) and self._timer is not None:
+                self._cancel()
+                self._step()
         elif self._timer is not None:
             self._taken()
 

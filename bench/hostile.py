@@ -43,7 +43,7 @@ asyncio.run(main())
 def hostile(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
     """All figures. seconds: of one slice."""
     (emr,) = gateways.free_ports(1)
-    config, ports = gateways.configure(folder, "astm", emr=emr, orders=None)
+    config, ports = gateways.configure(folder, "astm", emrs=[emr], orders=None)
     bad = gateways.free_ports(2)
     with config.open("a", encoding="utf-8") as more:
         for n, port in enumerate(bad):

@@ -144,6 +144,12 @@ port = {emr.port}
         assert "|AA|" in await asyncio.to_thread(send_hl7, self.orders, message)
 
 
+async def logged(gateway: Gateway, event: str, count: int) -> list[dict[str, Any]]:
+    """So many lines of the log, which comes a moment later."""
+    await asyncio.to_thread(wait_until, lambda: len(gateway.events(event)) >= count, what=f"{count} {event}")
+    return gateway.events(event)
+
+
 def calling(port: int) -> Any:
     channel = socket.create_connection(("127.0.0.1", port), timeout=10)
     channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -178,9 +184,9 @@ async def test_an_au_is_told_its_work(tmp_path: Path) -> None:
                 wait_until, lambda: any(one.specimen.startswith("26110384") for one in emr.charts.values()),
                 what="the result",
             )  # fmt: skip
-            answered = gateway.events("query_answered")
+            answered = await logged(gateway, "query_answered", 4)
             assert [one["count"] for one in answered] == [1, 1, 0, 0]
-            (said,) = gateway.events("query_not_answered")
+            (said,) = await logged(gateway, "query_not_answered", 1)
             assert "query of this form" in said["why"]
             # the id of two people waits for a person
             parked = [json.loads(row) for row in gateway.run("parked", "--json").stdout.splitlines()]
@@ -194,7 +200,7 @@ async def test_what_an_au_cannot_be_told_is_said(tmp_path: Path) -> None:
         with lab.gateway as gateway:
             await lab.order(oml("26110384", "GLU", "HBA"))
             assert await asyncio.to_thread(lambda: Au(calling(lab.au)).ask("26110384")) == "SE"
-            (said,) = gateway.events("query_not_answered")
+            (said,) = await logged(gateway, "query_not_answered", 1)
             assert "test code" in said["why"] and "26110384" not in json.dumps(said)
 
 
@@ -230,7 +236,7 @@ async def test_a_dimension_is_told_its_work(tmp_path: Path) -> None:
                 return [json.loads(row)["reason"] for row in rows]
 
             await asyncio.to_thread(wait_until, lambda: parked() == ["ORDER_REFUSED"], what="the refusal")
-            (said,) = gateway.events("query_not_answered")
+            (said,) = await logged(gateway, "query_not_answered", 1)
             assert "specimen type" in said["why"]
 
 

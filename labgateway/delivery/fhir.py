@@ -35,7 +35,16 @@ from typing import Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from labgateway.delivery.facts import WITHOUT_VALUE, letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
+from labgateway.delivery.facts import (
+    WITHOUT_VALUE,
+    flags_of,
+    letter_of,
+    one_patient,
+    patient_of,
+    range_is_of_old_unit,
+    range_of,
+    value_of,
+)
 from labgateway.delivery.flat import local
 from labgateway.delivery.json_text import Value, Written, dumps_lean, number, written
 from labgateway.model import Observation, Order, Patient, Report, ResultLetter, Settings
@@ -223,7 +232,7 @@ def _observation(o: Observation, sheet: _Sheet) -> Resource:
         "issued": sheet.released,
         "performer": [{"display": o.result.operator}] if o.result.operator else None,
         **_value(value, o.unit),
-        "interpretation": [_interpretation(flag) for flag in o.result.flags if flag.strip()] if value else None,
+        "interpretation": [_interpretation(flag) for flag in flags_of(o) if flag.strip()] if value else None,
         "note": [{"text": text} for text in _notes(o, letter)],
         "specimen": sheet.specimen,
         "device": _device(o.instrument, o.model, o.result.serial),
@@ -277,8 +286,8 @@ def _interpretation(flag: str) -> Resource:
 
 
 def _range(o: Observation) -> Value:
-    text = o.result.range
-    if not text or range_is_of_old_unit(o):
+    text = range_of(o)
+    if not text:
         return None
     found = _RANGE.fullmatch(text)
     low, high = (number(found[1]), number(found[2])) if found else (None, None)
@@ -297,6 +306,8 @@ def _notes(o: Observation, letter: ResultLetter) -> list[str]:
         if range_is_of_old_unit(o) and o.result.range:
             measured += f" (range {o.result.range})"
         texts.append(measured)
+    if o.added is not None and letter not in WITHOUT_VALUE:
+        texts += o.added.notes
     return texts
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from labgateway.delivery.facts import letter_of, one_patient, patient_of, range_is_of_old_unit, value_of
+from labgateway.delivery.facts import WITHOUT_VALUE, flags_of, letter_of, one_patient, patient_of, range_of, value_of
 from labgateway.fields import FIELDS
 from labgateway.model import Observation, Order, Report, Settings
 from labgateway.protocols.rows import HL7, unescape
@@ -42,6 +42,9 @@ def rows(report: Report, settings: Settings, control_id: str, status: str = "as_
 
 def _row(o: Observation, common: Row, zone: ZoneInfo, status: str) -> Row:
     result, letter = o.result, letter_of(o, status)
+    # A table may have no column for the letter: what is taken back must not stand there as a value once more.
+    is_gone = letter in WITHOUT_VALUE
+    notes = o.added.notes if o.added is not None else ()
     own: Row = {
         "id": o.id,
         "replaces": o.replaces,
@@ -50,14 +53,14 @@ def _row(o: Observation, common: Row, zone: ZoneInfo, status: str) -> Row:
         "name": o.name,
         "loinc": o.loinc,
         "moh": o.moh,
-        "value": value_of(o, letter),
+        "value": None if is_gone else value_of(o, letter),
         "unit": o.unit,
-        "range": None if range_is_of_old_unit(o) else result.range,
-        "flags": " ".join(result.flags),
+        "range": range_of(o),
+        "flags": " ".join(flags_of(o)),
         "letter": letter.value,
-        "comments": "\n".join(result.comments),
-        "original_value": o.original_value,
-        "original_unit": o.original_unit,
+        "comments": "\n".join((*result.comments, *notes)),
+        "original_value": None if is_gone else o.original_value,
+        "original_unit": None if is_gone else o.original_unit,
         "measured_at": local(o.measured_at, zone),
         "received_at": local(o.received_at, zone),
         "instrument": o.instrument,

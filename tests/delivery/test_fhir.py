@@ -15,7 +15,7 @@ from labgateway.delivery import fhir_answers
 from labgateway.delivery.fhir import FhirOptions, render
 from labgateway.delivery.http_out import HttpDestination
 from labgateway.delivery.outcome import Accepted, Refused, Silent
-from labgateway.model import Observation, Patient, ResultLetter
+from labgateway.model import Added, Observation, Patient, ResultLetter
 from tests.delivery import fhir_judges as judges
 from tests.delivery.reports import PERSON, SETTINGS, blood_count, observation, order, report
 
@@ -210,3 +210,19 @@ async def test_what_cannot_be_judged_is_sent_again() -> None:
         there = HttpDestination(url, judge=fhir_answers.judge)
         assert isinstance(await there.send(everything(), "LG-1"), Silent)
         await there.close()
+
+
+def test_the_lab_s_own_range_flags_and_notes() -> None:
+    """Not the analyzer's, where the mapping declares its own."""
+    one = observation(
+        "HGB", "134", of=order(), flags=("H", "*"), range="120-160",
+        added=Added(range="130-175", flags=("N", "*"), notes=("call the ward",)),
+    )  # fmt: skip
+    (said,) = resources(bundle(one), "Observation")
+    assert [each["text"] for each in said["interpretation"]] == ["N", "*"]
+    assert said["referenceRange"][0]["text"] == "130-175"
+    assert said["note"] == [{"text": "call the ward"}]
+    (none,) = resources(
+        bundle(observation("HGB", "134", of=order(), range="120-160", added=Added(range=""))), "Observation"
+    )
+    assert "referenceRange" not in none

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from labgateway.delivery import document, sheets
 from labgateway.delivery.flat import rows
 from labgateway.fields import FIELDS, TABLE_4
-from labgateway.model import ResultLetter
+from labgateway.model import Added, ResultLetter
 from tests.delivery.reports import PERSON, SETTINGS, observation, order, report
 
 CBC = order(placer="P17^EMR", ward="HSTC&x^P1")
@@ -138,3 +138,17 @@ def test_table_4_is_xml_whatever_a_value_holds(text: str) -> None:
     said = [one.findtext("GIA_TRI") for one in ElementTree.fromstring(body)]
     if text and not sheets.unfit(body):
         assert said == [text]
+
+
+def test_the_lab_s_own_range_flags_and_notes() -> None:
+    """What a mapping declares goes to every destination, not by HL7 alone."""
+    row = hgb(flags=("H", "*"), comments=("one",), added=Added(range="130-175", flags=("N", "*"), notes=("call",)))
+    assert (row["range"], row["flags"], row["comments"]) == ("130-175", "N *", "one\ncall")
+    assert hgb(flags=("H",), added=Added(range=""))["range"] is None, "no range rather than the analyzer's"
+
+
+@pytest.mark.parametrize("letter", [ResultLetter.WRONG, ResultLetter.DELETED])
+def test_what_is_taken_back_is_no_value_again(letter: ResultLetter) -> None:
+    """A table or template that has no place for the letter would show the wrong value once more, and newer."""
+    row = hgb(letter=letter, replaces="X")
+    assert (row["letter"], row["value"], row["original_value"], row["replaces"]) == (letter.value, None, None, "X")

@@ -21,9 +21,10 @@ _EPILOG = """\
   labgateway reconcile                       yesterday, every destination
   labgateway reconcile table --day 2026-11-22
 
-Of destinations of kind sql every row is read back and compared, unless read_back = false. What differs is put onto the list of
-`labgateway parked` by the running gateway, and taken off it where it is right again. The service does the same each day at
-[gateway] daily_at. exit codes: 0 everything that was taken is there, 1 something differs or could not be compared, 2 wrong call
+Of destinations of kind sql and fhir every result is read back and compared, unless read_back = false. What differs is put onto the
+list of `labgateway parked` by the running gateway, and taken off it where it is right again. The service does the same each day at
+[gateway] daily_at. Where a destination cannot be read nothing is put there, and it is said why.
+exit codes: 0 everything that was taken is there, 1 something differs or could not be compared, 2 wrong call
 """
 
 
@@ -92,7 +93,7 @@ def _day(text: str | None, config: Config) -> date:
 
 
 async def _prove(config: Config, day: date, names: list[str]) -> list[Proof]:
-    from labgateway.gateway import outlets
+    from labgateway.gateway import destinations, outlets
     from labgateway.gateway.reconcile import prove, span_of
 
     since, until = span_of(day, config.gateway.timezone)
@@ -101,13 +102,17 @@ async def _prove(config: Config, day: date, names: list[str]) -> list[Proof]:
     try:
         for name in names:
             section = config.destinations[name]
-            readable = outlets.readable(section, config.gateway.timezone)
+            readable = destinations.readable(config, section, _mute)
             found.append(await prove(store, name, readable, since, until, update=outlets.updates(section)))
             if readable is not None:
                 await readable.close()
     finally:
         await store.close()
     return found
+
+
+def _mute(event: str, **_: object) -> None:
+    """The command's own words are enough."""
 
 
 def _show(day: date, proofs: list[Proof], unsaid: str) -> None:

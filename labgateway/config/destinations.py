@@ -171,6 +171,7 @@ class FhirDestination(WebDestination):
     system: base of the identifiers of ours, "": urn:labgateway:NAME of [gateway]. patient_system, order_system,
     code_system: of the EMR's patient numbers, placer numbers and test codes. references: the EMR's patients and orders
     are named by identifier, or must be found by the server. create_patient: a patient that is not there is made.
+    read_back: `labgateway reconcile` compares what the server holds.
     """
 
     kind: Literal["fhir"] = "fhir"
@@ -180,6 +181,7 @@ class FhirDestination(WebDestination):
     code_system: System = ""
     references: Literal["identifier", "conditional"] = "identifier"
     create_patient: YesNo = False
+    read_back: YesNo = True
 
 
 @dataclass(frozen=True, slots=True, config=ONLY, kw_only=True)

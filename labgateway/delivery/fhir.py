@@ -118,12 +118,12 @@ def render(report: Report, settings: Settings, control_id: str, options: FhirOpt
     entries: list[Entry] = []
     subject = _subject(person, options)
     if subject is not None and options.create_patient:
-        made = _made("Patient", _search(options.patient_system, _id_of(person)), _patient(person, options))
+        made = _made("Patient", search(options.patient_system, _id_of(person)), _patient(person, options))
         entries.append(made)
         subject = {"reference": made["fullUrl"]}
     name = f"{report.specimen}.{_id_of(person)}"
     tube = _made(
-        "Specimen", _search(f"{options.system}/specimen", name), _specimen(report, name, subject, options, zone)
+        "Specimen", search(f"{options.system}/specimen", name), _specimen(report, name, subject, options, zone)
     )
     entries.append(tube)
     specimen = written({"reference": tube["fullUrl"]})
@@ -170,7 +170,7 @@ def _made(kind: str, search: str, resource: Resource) -> Entry:
 
 
 def _search_of(o: Observation, sheet: _Sheet) -> str:
-    return _search(f"{sheet.options.system}/observation", _first(o))
+    return search(f"{sheet.options.system}/observation", _first(o))
 
 
 def _observed(o: Observation, sheet: _Sheet) -> Entry:
@@ -186,7 +186,7 @@ def _reported(nth: int, group: list[Observation], sheet: _Sheet) -> Entry:
     order = group[0].order
     return _made(
         "DiagnosticReport",
-        _search(system, value),
+        search(system, value),
         {
             "identifier": [_identifier(system, value)],
             "basedOn": _based_on(order, sheet.options),
@@ -348,7 +348,7 @@ def _subject(person: Patient, options: FhirOptions) -> Resource | None:
     if not known:
         return None
     if options.references == "conditional" and options.patient_system:
-        return {"reference": f"Patient?{_search(options.patient_system, known)}"}
+        return {"reference": f"Patient?{search(options.patient_system, known)}"}
     return {"type": "Patient", "identifier": _identifier(options.patient_system, known)}
 
 
@@ -357,7 +357,7 @@ def _based_on(order: Order | None, options: FhirOptions) -> Value:
     if not placer:
         return None
     if options.references == "conditional" and options.order_system:
-        return [{"reference": f"ServiceRequest?{_search(options.order_system, placer)}"}]
+        return [{"reference": f"ServiceRequest?{search(options.order_system, placer)}"}]
     return [{"type": "ServiceRequest", "identifier": _identifier(options.order_system, placer)}]
 
 
@@ -378,7 +378,7 @@ def _identifier(system: str, value: str) -> Resource:
     return {"system": system, "value": value}
 
 
-def _search(system: str, value: str) -> str:
+def search(system: str, value: str) -> str:
     """``identifier=SYSTEM|VALUE`` as a token search writes it (R4 3.1.1.4.10), percent-encoded."""
     escaped = re.sub(r"([\\$,|])", r"\\\1", value)
     return f"identifier={_quoted(system)}%7C{escaped if escaped.isalnum() and escaped.isascii() else quote(escaped, safe='')}"

@@ -97,6 +97,13 @@ class SqlDestination:
         except StuckError:
             return Silent(STUCK)
 
+    def parts(self, body: bytes) -> Mapping[str, Row]:
+        """The rows of a message by observation; none when it was sent while the destination was of another kind."""
+        try:
+            return {row["id"]: row for row in document.read(body)[1] if row["id"]}
+        except ValueError:
+            return {}
+
     async def read_back(self, found: Sequence[Row]) -> list[Difference]:
         """What of these rows the table does not hold as they were sent. Raises OSError, in words, when it cannot be read."""
         try:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from labgateway.config import Config
 from labgateway.errors import LabgatewayError, StoreError
-from labgateway.gateway import outlets
+from labgateway.gateway import destinations, outlets
 from labgateway.gateway.reconcile import Proof, prove, span_of
 from labgateway.store import audit, differences, prune
 from labgateway.store.engine import Store
@@ -49,7 +49,7 @@ class Daily:
         config = self._config()
         since, until = span_of((now - timedelta(days=1)).date(), config.gateway.timezone)
         for name, section in config.destinations.items():
-            readable = outlets.readable(section, config.gateway.timezone)
+            readable = destinations.readable(config, section, self._say)
             try:
                 proof = await prove(self._store, name, readable, since, until, update=outlets.updates(section))
             finally:

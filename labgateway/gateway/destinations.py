@@ -27,6 +27,7 @@ from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
 from labgateway.errors import Complaint, LabgatewayError
 from labgateway.gateway import outlets, web
+from labgateway.gateway.reconcile import Readable
 from labgateway.model import Report, Settings
 from labgateway.transports import tls
 from labgateway.transports.channel import Say
@@ -85,6 +86,13 @@ def destination(config: Config, section: DestinationSection, say: Say) -> Destin
             return web.destination(section, _contexts(section, say))
         case _:
             return outlets.destination(section, settings_of(config), _contexts(section, say))
+
+
+def readable(config: Config, section: DestinationSection, say: Say) -> Readable | None:
+    """One of its own to read back what was sent; None where that cannot be or is not wanted. Close it."""
+    if isinstance(section, FhirDestination):
+        return web.readable(section, _contexts(section, say))
+    return outlets.readable(section, config.gateway.timezone)
 
 
 def pace(section: DestinationSection) -> dict[str, Any]:

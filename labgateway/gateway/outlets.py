@@ -9,7 +9,14 @@ from collections.abc import Callable
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from labgateway.config import DestinationSection, FolderDestination, MqttDestination, NatsDestination, SqlDestination
+from labgateway.config import (
+    DestinationSection,
+    FhirDestination,
+    FolderDestination,
+    MqttDestination,
+    NatsDestination,
+    SqlDestination,
+)
 from labgateway.delivery import document, oru, sheets, sql_shape
 from labgateway.delivery.flat import rows
 from labgateway.delivery.folder_out import FolderDestination as FolderOut
@@ -94,7 +101,9 @@ def readable(section: DestinationSection, timezone: str) -> SqlOut | None:
 
 def updates(section: DestinationSection) -> bool:
     """Whether a correction takes the place of what it corrects there."""
-    return isinstance(section, SqlDestination) and section.corrections == "update"
+    return isinstance(section, FhirDestination) or (
+        isinstance(section, SqlDestination) and section.corrections == "update"
+    )
 
 
 def table_columns(section: SqlDestination) -> dict[str, str]:

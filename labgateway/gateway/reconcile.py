@@ -1,6 +1,6 @@
 """The proof of a day with a destination: what was sent, and whether it holds that. Used by the service and by hand.
 
-settled deliveries of the day -> their rows -> the destination's own rows -> differences -> the worklist
+settled deliveries of the day -> their results -> what the destination holds -> differences -> the worklist
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from labgateway.delivery import document
-from labgateway.delivery.flat import Row
 from labgateway.delivery.ports import Difference
 from labgateway.errors import LabgatewayError
 from labgateway.store import differences
@@ -23,17 +21,25 @@ _AT_ONCE = 200
 
 
 class Readable(Protocol):
-    """A destination whose rows can be read back."""
+    """A destination whose results can be read back. What one looks like is its own matter."""
 
-    async def read_back(self, found: Sequence[Row]) -> list[Difference]:
-        """What of these it does not hold as sent. Raises OSError, in words, when it cannot be read."""
+    def parts(self, body: bytes) -> Mapping[str, Any]:
+        """What a message of ours says that it must hold, by observation; empty for what is none of its kind."""
+        ...
+
+    async def read_back(self, found: Sequence[Any]) -> list[Difference]:
+        """What of these parts it does not hold as sent. Raises OSError, in words, when it cannot be read."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of its connection."""
         ...
 
 
 @dataclass(slots=True)
 class Proof:
-    """One destination on one day. states: deliveries made that day by where they stand now. compared: results whose
-    rows were read back, None: it cannot be asked. trouble: why the comparison broke off, "" when it did not.
+    """One destination on one day. states: deliveries made that day by where they stand now. compared: results that
+    were read back, None: it cannot be asked. trouble: why the comparison broke off, "" when it did not.
     """
 
     destination: str
@@ -72,26 +78,19 @@ async def prove(
             return proof
         at = bodies[-1][0] + 1
         owner: dict[str, int] = {}
-        expected: list[Row] = []
+        expected: dict[str, Any] = {}
         for number, body in bodies:
-            for row in _rows(body):
-                if row["id"] and row["id"] not in gone:
-                    owner[row["id"]] = number
-                    expected.append(row)
+            for observation, part in readable.parts(body).items():
+                if observation not in gone:
+                    owner[observation] = number
+                    expected[observation] = part
         try:
-            for one in await readable.read_back(expected):
+            for one in await readable.read_back(list(expected.values())):
                 proof.found.append(Found(owner[one.id], one.id, ", ".join(one.where)))
         except OSError as error:
             proof.trouble = str(error)
             return proof
         proof.compared += len(expected)
-
-
-def _rows(body: bytes) -> list[Row]:
-    try:
-        return document.read(body)[1]
-    except ValueError:
-        return []  # sent when the destination was of another kind
 
 
 def asked(proof: Proof) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from labgateway.delivery import document, fhir, fhir_answers, template
 from labgateway.delivery.ports import Destination
 from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.errors import Complaint, ComplaintsError
+from labgateway.gateway.reconcile import Readable
 from labgateway.model import Report, Settings
 
 Render = Callable[[Report, str], bytes]
@@ -41,20 +42,14 @@ def renderer(section: FhirDestination | HttpDestination, settings: Settings) -> 
 
 def destination(section: FhirDestination | HttpDestination, contexts: Contexts) -> Destination:
     """Make it. A secret or certificate that cannot be read costs only this destination, when it is used."""
-    from labgateway.delivery.http_out import HttpDestination as HttpOut
-    from labgateway.delivery.http_out import basic, bearer  # aiohttp is loaded only where it is wanted
+    from labgateway.delivery.http_out import HttpDestination as HttpOut  # aiohttp is loaded only where it is wanted
 
-    authorization = None
-    if section.token_file is not None:
-        authorization = bearer(section.token_file)
-    elif section.user:
-        authorization = basic(section.user, section.password_file)
     make = partial(
         HttpOut,
         section.url,
         connections=section.connections,
         answer_s=section.answer_s,
-        authorization=authorization,
+        authorization=_authorization(section),
         tls=contexts,
         tls_name=section.tls.name if section.tls else None,
     )
@@ -68,6 +63,34 @@ def destination(section: FhirDestination | HttpDestination, contexts: Contexts) 
             )
         case HttpDestination():
             return make(method=section.method)
+
+
+def readable(section: FhirDestination, contexts: Contexts) -> Readable | None:
+    """Reads back what the server holds; None where that is not wanted. Close it."""
+    from labgateway.delivery.fhir_back import FhirReader  # aiohttp, as above
+    from labgateway.delivery.http_read import HttpReader
+
+    if not section.read_back:
+        return None
+    return FhirReader(
+        HttpReader(
+            section.url,
+            accept="application/fhir+json",
+            answer_s=section.answer_s,
+            per_second=section.per_second,
+            authorization=_authorization(section),
+            tls=contexts,
+            tls_name=section.tls.name if section.tls else None,
+        )
+    )
+
+
+def _authorization(section: FhirDestination | HttpDestination) -> Callable[[], str | None] | None:
+    from labgateway.delivery.http_out import basic, bearer  # aiohttp, as above
+
+    if section.token_file is not None:
+        return bearer(section.token_file)
+    return basic(section.user, section.password_file) if section.user else None
 
 
 def mistakes(section: FhirDestination | HttpDestination) -> list[Complaint]:

@@ -20,6 +20,7 @@ import pytest
 
 from tests.cluster import Cluster, skip_unless_there_is_one
 from tests.delivery.emr import Emr, Fault
+from tests.end_to_end.analyzer import wait_until
 from tests.end_to_end.cuts import Bench, House, check_halfway, faults, prepare, to_the_end
 from tests.end_to_end.gateway import Gateway
 from tests.store.test_power import Disk
@@ -149,3 +150,27 @@ async def test_the_plug_is_pulled_at_any_moment(disk: Disk, store: str, at: int,
     finally:
         if server is not None:
             server.kill()
+
+
+async def test_the_file_system_turns_read_only(disk: Disk) -> None:
+    """As after an error of the disk (RELIABILITY, method C7), under the running service: nothing more is acknowledged, it
+    ends with 74, and with a disk again nothing is lost.
+    """
+    house, _ = on(disk, postgresql=False)
+    async with Emr(port=house.emr) as emr:
+        emr.fault = faults(emr.received)
+        gateway, bench = house.gateway(), Bench(house, pause_s=0.2)
+        await asyncio.to_thread(gateway.start)
+        process = gateway.process
+        assert process
+        sending = asyncio.create_task(asyncio.to_thread(bench.send, lambda: process.poll() is not None))
+        await asyncio.to_thread(wait_until, lambda: len(bench.acked) >= 2, what="the first results")
+        subprocess.run(["mount", "-o", "remount,abort", disk.place], check=True, capture_output=True)
+        assert await asyncio.to_thread(process.wait, 30) == os.EX_IOERR
+        await sending
+        bench.hang_up()
+        assert len(bench.acked) < 6, "it was not told that anything is safe on a disk that takes nothing"
+        await asyncio.to_thread(disk.unmount)
+        await asyncio.to_thread(disk.mount)
+        await asyncio.to_thread(check_halfway, house, emr, bench)
+        await to_the_end(house, gateway, emr, bench)

@@ -100,7 +100,8 @@ class _Service:
             async with asyncio.timeout(_STOP_S):
                 await gateway.stop()
                 await store.close()
-        control.socket_path(self.config.gateway.data).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file system that has turned read-only
+            control.socket_path(self.config.gateway.data).unlink(missing_ok=True)
         self.say("stopped")
         if self.broken:
             # Do not wait for threads that may hang on the broken disk.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from labgateway.mapping import units
 from labgateway.model import Observation, Patient, Report, ResultLetter
 from labgateway.protocols.hl7 import escape
 
@@ -70,9 +71,10 @@ def value_of(o: Observation, letter: ResultLetter) -> str | None:
 
 
 def range_is_of_old_unit(o: Observation) -> bool:
-    """The range was not converted with the value: 12-16 g/dL must not stand beside 134 g/L."""
-    unit_changed = o.original_unit is not None and o.original_unit != o.unit
-    return unit_changed and o.original_value is not None and o.original_value != o.value
+    """The range was not converted with the value: 12-16 g/dL must not stand beside 134 g/L, nor beside 0 g/L."""
+    if o.original_unit is None or o.original_unit == o.unit or o.original_value is None:
+        return False
+    return o.original_value != o.value or not units.same(o.original_unit, o.unit)
 
 
 def range_of(o: Observation) -> str | None:

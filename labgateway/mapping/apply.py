@@ -51,7 +51,8 @@ class Mapped:
 
     targets: one, or several of which matching takes the ordered one. value: None when the analyzer withheld it.
     unit: "" for none. original_value, original_unit: as sent, both set when value or unit text was changed, else
-    None. hold: why a person must look first, None when nothing is wrong. rerun: see `Line`. line: which made it.
+    None; of a value that a factor changed and that came without its unit the unit that is declared, "" where none is.
+    hold: why a person must look first, None when nothing is wrong. rerun: see `Line`. line: which made it.
     """
 
     targets: tuple[Target, ...]
@@ -95,17 +96,29 @@ def apply(mapping: Mapping, result: Result) -> Mapped | LeftOut | Problem:
     value, hold = _value(line, result.value)
     if hold is not None and hold.reason is Reason.NOT_A_DECIMAL:
         return Mapped(targets, result.value, result.unit or "", hold=hold, rerun=line.rerun, line=line)
-    changed = value != result.value or (result.unit is not None and unit != result.unit)
+    was = _unit_before(line, result.unit, declared)
+    changed = value != result.value or (was is not None and unit != was)
     return Mapped(
         targets,
         value,
         unit,
         original_value=result.value if changed else None,
-        original_unit=result.unit if changed else None,
+        original_unit=was if changed else None,
         hold=hold,
         rerun=line.rerun,
         line=line,
     )
+
+
+def _unit_before(line: Line, sent: str | None, declared: tuple[str, ...] | None) -> str | None:
+    """The unit of the value as measured; None where none was sent and the value is still in it.
+
+    A note that says the measured number beside the EMR's unit would be another value.
+    """
+    if sent is not None or line.times == _ONE:
+        return sent
+    choices = [unit for unit in declared or () if unit]
+    return line.comes or (choices[0] if len(choices) == 1 else "")
 
 
 def _line_for(lines: tuple[Line, ...], specimen_type: str | None) -> Line | None:

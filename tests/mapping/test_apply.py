@@ -231,11 +231,11 @@ def test_units(line: str, unit: str | None, declared: Declared | None, held: boo
 
 
 def test_no_unit_came() -> None:
-    """Where the instrument sends no unit, the declared one stands; that is no change of what was sent."""
+    """Where the instrument sends no unit, the declared one stands; a value that was converted was measured in that."""
     mapped = one('A = { emr = "A", comes = "mmol/L" }', "A", "5")
     assert (mapped.unit, mapped.original_unit, mapped.original_value) == ("mmol/L", None, None)
     mapped = one(COMES, "HGB", "13.4")
-    assert (mapped.value, mapped.unit, mapped.original_value, mapped.original_unit) == ("134.0", "g/L", "13.4", None)
+    assert (mapped.value, mapped.unit, mapped.original_value, mapped.original_unit) == ("134.0", "g/L", "13.4", "g/dL")
 
 
 def test_what_travels_along() -> None:

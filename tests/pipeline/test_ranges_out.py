@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from labgateway.store import journal
 from tests.pipeline.mapped_lab import Lab
 
 MakeLab = Callable[..., Lab]
@@ -57,8 +58,6 @@ def test_the_analyzers_range_where_none_is_declared(make_lab: MakeLab) -> None:
     lab = make_lab(MAPPING)
     lab.order("S1", "HGB", "WBC")
     raw = "H|\\^&|||X\rP|1\rO|1|S1||^^^ALL\rR|1|^^^WBC|5.2|10*9/L|4-10|N||F\rR|2|^^^HGB|13.4|g/dL|12-16|N||F\rL|1\r"
-    from labgateway.store import journal
-
     number = lab.do(
         lambda c: journal.append(c, instrument="a1", protocol="astm", peer="", received_at=lab.now, raw=raw.encode())
     )
@@ -117,3 +116,41 @@ def test_what_is_moved_gets_the_range_of_the_patient_it_is_moved_to(make_lab: Ma
     assert out(lab) == "130-175|H"
     lab.decide("relink", lab.one("S1", "HGB"), to="S2", identity_checked=True)
     assert out(lab) == "118-150|H"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "left"),
+    [
+        ("13.4", "", ["HGB|134.0|g/L||N|F", "NTE as measured: 13.4 g/dL (range 12-16)"]),
+        ("13.4", "g/dL", ["HGB|134.0|g/L||N|F", "NTE as measured: 13.4 g/dL (range 12-16)"]),
+        ("0", "", ["HGB|0|g/L||N|F", "NTE as measured: 0 g/dL (range 12-16)"]),
+        ("0", "g/dL", ["HGB|0|g/L||N|F", "NTE as measured: 0 g/dL (range 12-16)"]),
+    ],
+)
+def test_a_converted_value_stands_beside_no_range_and_no_unit_of_before(
+    make_lab: MakeLab, value: str, unit: str, left: list[str]
+) -> None:
+    """Also where the analyzer names no unit, and where the factor changes nothing: 13.4 g/L would be another patient."""
+    lab = make_lab('[tests]\nHGB = { emr = "HGB", comes = "g/dL", unit = "g/L", times = 10 }\n')
+    lab.order("S1", "HGB")
+    raw = f"H|\\^&|||X\rP|1\rO|1|S1||^^^ALL\rR|1|^^^HGB|{value}|{unit}|12-16|N||F\rL|1\r"
+    number = lab.do(
+        lambda c: journal.append(c, instrument="a1", protocol="astm", peer="", received_at=lab.now, raw=raw.encode())
+    )
+    lab.process(number)
+    assert lab.sent == left
+
+
+def test_a_unit_that_is_only_spelled_otherwise_keeps_its_range(make_lab: MakeLab) -> None:
+    """Rounding too, where no unit came."""
+    lab = make_lab('[tests]\nWBC = { emr = "WBC", comes = "10*3/uL", unit = "10*9/L", times = 1, decimals = 1 }\n')
+    for specimen, unit in (("S1", "10^3/ul"), ("S2", "")):
+        lab.order(specimen, "WBC")
+        raw = f"H|\\^&|||X\rP|1\rO|1|{specimen}||^^^ALL\rR|1|^^^WBC|5.2|{unit}|4-10|N||F\rL|1\r".encode()
+        number = lab.do(
+            lambda c, raw=raw: journal.append(
+                c, instrument="a1", protocol="astm", peer="", received_at=lab.now, raw=raw
+            )
+        )
+        lab.process(number)
+    assert [one for one in lab.sent if one.startswith("WBC")] == ["WBC|5.2|10*9/L|4-10|N|F"] * 2

@@ -16,10 +16,14 @@ Row = Sequence[Any]
 
 
 class Statement:
-    """SQL with ``:names``, run by the driver. Its text is compiled once a dialect."""
+    """SQL with ``:names``, run by the driver. Its text is compiled once a dialect.
 
-    def __init__(self, sql: str) -> None:
+    server: the same question in other words, where the planner of a server would take a bad way with the first.
+    """
+
+    def __init__(self, sql: str, *, server: str | None = None) -> None:
         self._sql = sql
+        self._server = server or sql
         self._texts: dict[str, tuple[str, list[str] | None]] = {}
 
     def run(self, connection: Connection, **values: Any) -> int:
@@ -40,7 +44,8 @@ class Statement:
         dialect = connection.dialect
         found = self._texts.get(dialect.name)
         if found is None:
-            compiled = text(self._sql).compile(dialect=dialect)
+            words = self._sql if dialect.name == "sqlite" else self._server
+            compiled = text(words).compile(dialect=dialect)
             names: list[str] = getattr(compiled, "positiontup", None) or []
             found = self._texts[dialect.name] = (str(compiled), names if dialect.positional else None)
         words, order = found

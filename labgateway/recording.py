@@ -16,6 +16,7 @@ from labgateway.captures.inventing import Choose, Sort
 from labgateway.captures.scrub import Places, Spot, scrub
 from labgateway.errors import LabgatewayError
 from labgateway.instruments.decode import decode, rows_of
+from labgateway.instruments.encode_raw import persons
 from labgateway.instruments.paths import Place, holds
 from labgateway.instruments.plan import first_rows
 from labgateway.instruments.queries import questions
@@ -102,7 +103,7 @@ def without_people(wire: Wire, driver: Driver | None, *, choose: Choose | None =
         wire,
         protocol,
         places=_places(driver),
-        secrets=_secrets(driver, said) if driver.layout else (),
+        secrets=(*_secrets(driver, said), *_told(driver, messages[Way.TO])) if driver.layout else (),
         keep=_kept(driver, said, messages[Way.FROM]),
         framing=FRAMINGS.get(protocol),
         choose=choose,
@@ -183,6 +184,13 @@ def _secrets(driver: Driver, said: Iterable[Decoded]) -> Iterator[tuple[bytes, S
             for name, sort in PERSONAL.items():
                 if text := getattr(result, name):
                     yield _encoded(driver, text), sort
+
+
+def _told(driver: Driver, messages: Iterable[bytes]) -> Iterator[tuple[bytes, Sort]]:
+    """Whose orders an instrument with a raw framing was told."""
+    for message in messages:
+        for person in persons(driver, message):
+            yield from ((text.encode("latin-1"), Sort.ID) for text in person if text)
 
 
 def _encoded(driver: Driver, text: str) -> bytes:

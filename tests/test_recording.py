@@ -15,7 +15,7 @@ from labgateway.captures.inventing import Sort, invent
 from labgateway.instruments.decode import decode
 from labgateway.instruments.spec import Driver
 from labgateway.protocols import astm_frames
-from labgateway.protocols.raw_framing import FRAMINGS, unframe
+from labgateway.protocols.raw_framing import FRAMINGS, unframe, wrap
 from labgateway.recording import Recorder, ScrubError, line_text, without_people
 
 from .bless import captures_of
@@ -119,6 +119,27 @@ def test_hl7_without_people() -> None:
     assert "QkTA" not in text
     assert said(driver, clean) == said(driver, wire)
     assert "|Nam\r" in text
+
+
+def test_orders_of_a_raw_framing_without_people() -> None:
+    """Whose orders the host told is nowhere in what the instrument said; it is gone, and the sums fit."""
+    driver = LIBRARY.find("siemens_dimension")
+    assert isinstance(driver, Driver)
+    framing = FRAMINGS["dimension"]
+    told = f"D\x1c0\x1c0\x1cA\x1c{PATIENT}\x1c{SPECIMEN}\x1c1\x1c\x1c0\x1c1\x1c**\x1c1\x1c1\x1cGLUC\x1c"
+    wire = Wire(
+        (),
+        (
+            (Way.FROM, wrap(f"I\x1c{SPECIMEN}\x1c".encode(), framing)),
+            (Way.TO, b"\x06" + wrap(told.encode(), framing)),
+            (Way.FROM, b"\x06"),
+        ),
+    )
+    clean = without_people(wire, driver)
+    both = clean.sent() + clean.sent(Way.TO)
+    assert PATIENT.encode() not in both and SPECIMEN.encode() not in both
+    undone = unframe(clean.sent(Way.TO), framing)
+    assert not undone.damage and undone.texts[0].endswith(b"\x1c1\x1cGLUC\x1c")
 
 
 def test_a_person_inside_a_value_is_refused() -> None:

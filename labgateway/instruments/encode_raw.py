@@ -112,9 +112,25 @@ def read_back(driver: Driver, query: bytes, text: bytes) -> Read | None:
     return None
 
 
-def _backwards(part: str, found: re.Match[str]) -> str:
+def persons(driver: Driver, message: bytes) -> list[tuple[str, str]]:
+    """Specimen and patient, each perhaps empty, of every order among our texts in a transcript. message: they, framed."""
+    form = driver.orders
+    if not isinstance(form, RawOrderForm):
+        return []
+    found: list[tuple[str, str]] = []
+    for text in unframe(message, FRAMINGS[driver.protocol]).texts:
+        for one in form.texts:
+            pattern = "".join(_backwards(part, None) for part in one.parts)
+            if read := re.fullmatch(pattern, text.decode("latin-1"), re.DOTALL):
+                said = read.groupdict()
+                found.append((said.get("specimen") or "", said.get("patient") or ""))
+    return found
+
+
+def _backwards(part: str, found: re.Match[str] | None) -> str:
+    """found: what the query said; None: whatever it was."""
     if part.startswith("\\g<"):
-        return re.escape(found[part[3:-1]] or "")
+        return ".*?" if found is None else re.escape(found[part[3:-1]] or "")
     return f"(?P<{part[1:-1]}>.*?)" if part.startswith("{") else re.escape(part)
 
 

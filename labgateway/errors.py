@@ -101,6 +101,10 @@ class Reason(Enum):
         "The value is no plain number, so the declared factor cannot be applied.",
         "Read it in the message and decide; a text value needs a mapping line without `times`.",
     )
+    TWO_READINGS = (
+        "The number can be read in two ways: its comma or point may be decimal or part thousands.",
+        "Look at the instrument; set `decimal_comma` in the mapping, or release the result as it stands, or reject it.",
+    )
     NOT_SANE = (
         "The value lies outside the limits `sane` of the mapping file.",
         "Check the specimen; release the result if it is true, reject it if it is not.",

@@ -353,7 +353,7 @@ def _value(value: str, options: OruOptions) -> tuple[str, str]:
 
 def _notes(o: Observation) -> Iterator[str]:
     texts = list(o.result.comments)
-    if o.original_value is not None or o.original_unit is not None:
+    if o.value is not None and (o.original_value is not None or o.original_unit is not None):
         value = o.value if o.original_value is None else o.original_value
         unit = o.unit if o.original_unit is None else o.original_unit
         measured = f"as measured: {value or ''} {unit}".rstrip()

@@ -8,6 +8,7 @@
     unit ── not the one that the factor is for ──> Mapped, held UNIT_CHANGED, value and unit as sent
       v
     value ─ no plain decimal, and a factor ──────> Mapped, held NOT_A_DECIMAL, value and unit as sent
+      |   ├ `1,234`: decimal, or thousands? ───────> Mapped, held TWO_READINGS, value as sent
       |   └ outside `sane` ──────────────────────> Mapped, held NOT_SANE
       v
     Mapped
@@ -137,7 +138,8 @@ def _value(line: Line, value: str | None) -> tuple[str | None, Problem | None]:
     if number is None:
         if line.times != _ONE:
             return value, Problem(Reason.NOT_A_DECIMAL, f"code {line.code}")
-        return value, None
+        is_doubtful = decimals.is_doubtful(value, comma=line.decimal_comma)
+        return value, Problem(Reason.TWO_READINGS, f"code {line.code}") if is_doubtful else None
     if line.times != _ONE:
         number = decimals.scale(number, line.times)
     hold = None

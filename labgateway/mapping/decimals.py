@@ -17,6 +17,10 @@ _PLAIN = re.compile(r"([<>]=? *)?([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))")
 _PLAIN_COMMA = re.compile(r"([<>]=? *)?([+-]?(?:[0-9]+,?[0-9]*|,[0-9]+))")
 
 
+_THOUSANDS = re.compile(r"(?:[<>]=? *)?[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_POINT = re.compile(r"(?:[<>]=? *)?[+-]?[0-9]*\.[0-9.]*")
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Plain:
@@ -38,6 +42,11 @@ def read(text: str, *, comma: bool = False) -> Plain | None:
         return None
     number = Decimal(found[2].replace(",", "."))
     return Plain(found[1] or "", number)
+
+
+def is_doubtful(text: str, *, comma: bool) -> bool:
+    """Whether it is a number that two readers may read as two: ``1,234`` with no comma declared, ``1.234`` with one."""
+    return (_POINT if comma else _THOUSANDS).fullmatch(text) is not None and text.strip("<>= +-.") != ""
 
 
 def scale(plain: Plain, times: Decimal) -> Plain:

@@ -376,6 +376,8 @@ _REASONS: dict[str, str] = {
     Reason.UNIT_CHANGED.cure: "Đặt lại máy, hoặc sửa `comes` và `times` trong tệp ánh xạ; rồi thử lại.",
     Reason.NOT_A_DECIMAL.what: "Giá trị không phải là số thường, nên không nhân được với hệ số.",
     Reason.NOT_A_DECIMAL.cure: "Đọc trong bản tin rồi quyết định; giá trị chữ cần một dòng không có `times`.",
+    Reason.TWO_READINGS.what: "Số này có thể đọc theo hai cách: dấu phẩy hay dấu chấm là dấu thập phân hoặc dấu phân cách hàng nghìn.",
+    Reason.TWO_READINGS.cure: "Xem lại trên máy; ghi `decimal_comma` trong tệp ánh xạ, hoặc cho đi nguyên văn, hoặc từ chối.",
     Reason.NOT_SANE.what: "Giá trị nằm ngoài giới hạn `sane` của tệp ánh xạ.",
     Reason.NOT_SANE.cure: "Kiểm tra mẫu; cho đi nếu kết quả đúng, từ chối nếu sai.",
     Reason.FLAG_HOLDS.what: "Máy đánh dấu kết quả bằng một cờ mà tệp ánh xạ giữ lại.",

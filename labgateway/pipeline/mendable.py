@@ -20,6 +20,7 @@ MENDABLE = frozenset(
         Reason.UNMAPPED,
         Reason.UNIT_CHANGED,
         Reason.NOT_A_DECIMAL,
+        Reason.TWO_READINGS,
         Reason.NOT_SANE,
         Reason.NOT_COMPUTED,
         Reason.CONTROL_OR_PATIENT,

@@ -55,7 +55,28 @@ def test_text_is_untouched_without_a_factor(value: str, unit: str | None) -> Non
     """A line with a name only sends value and unit as they came, whatever they are (RELIABILITY 8, V1)."""
     mapped = one('A = { emr = "A" }', "A", value, unit)
     assert (mapped.value, mapped.unit) == (value, unit or "")
-    assert (mapped.original_value, mapped.original_unit, mapped.hold) == (None, None, None)
+    assert (mapped.original_value, mapped.original_unit) == (None, None)
+    assert reason(mapped) in (None, Reason.TWO_READINGS)
+
+
+@pytest.mark.parametrize(
+    ("value", "comma", "is_held"),
+    [
+        ("1,234", False, True), ("12,345", False, True), ("-1,234", False, True), ("< 1,234", False, True),
+        ("1,234,567", False, True), ("1,234.5", False, True), ("1,23", False, False), ("1234,567", False, False),
+        ("1.234", False, False), ("1+", False, False), (",", False, False), ("1:1,280", False, False),
+        ("1.234", True, True), ("7.4", True, True), (">1.234", True, True), ("1.234.567", True, True),
+        (".", True, False), ("1,234", True, False), ("1:2.5", True, False), ("V1.0", True, False),
+    ],
+)  # fmt: skip
+def test_a_number_with_two_readings_waits(value: str, comma: bool, is_held: bool) -> None:
+    """Nobody could say downstream whether it is a thousand or one and a quarter. The text stays as it came."""
+    for more in ("", ", times = 1, unit = 'g/L', comes = 'g/L'", ", decimals = 2"):
+        line = f'A = {{ emr = "A"{more}{", decimal_comma = true" if comma else ""} }}'
+        mapped = one(line, "A", value)
+        assert reason(mapped) is (Reason.TWO_READINGS if is_held else None)
+        if is_held:
+            assert mapped.value == value
 
 
 @pytest.mark.parametrize("value", ["5.10", "<0.01", "1e-3", "007", "+1", "POSITIVE", "7,41", "> 15000.00", "-1^0.1"])

@@ -157,7 +157,7 @@ def _specimen_before(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
         name = row.name
         current = group.rows
         if name in ("PID", "SPM", "SAC"):
-            if "OBR" in current or (name == "SPM" and "SPM" in current):
+            if "OBR" in current or (name != "SAC" and name in current):
                 kept = ("MSH",) if name == "PID" else _ABOVE
                 current = {n: current[n] for n in kept if n in current}
             group = Group({**current, name: row})

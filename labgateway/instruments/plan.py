@@ -170,6 +170,8 @@ def _text_of(driver: Driver, name: str, places: tuple[Place, ...], row: str) -> 
     plain = _plain(places, row, driver.join.get(name))
     if name == "value" and driver.words.elsewhere:
         plain = _unless(driver.words.elsewhere, [_plain((place,), row, None) for place in places])
+    if name == "value" and any((place.row, place.field) == ("OBX", 5) for place in places):
+        plain = _structured_or(plain)
     if name not in driver.take:
         return plain
     search = driver.take[name].search
@@ -179,6 +181,23 @@ def _text_of(driver: Driver, name: str, places: tuple[Place, ...], row: str) -> 
         return (found[1] or "").strip() if found else ""
 
     return cut
+
+
+def _structured_or(plain: TextOf) -> TextOf:
+    """A structured numeric (SN, HL7 2.5.1, 2.A.73) as it is read: ``<^5`` is <5, ``^1^:^128`` is 1:128; = is the default.
+
+    Its first component alone would be a comparison without its number.
+    """
+
+    def text_of(item: Item) -> str:
+        fields = item.row.fields
+        if len(fields) < 3 or fields[2].strip() != "SN":
+            return plain(item)
+        sign, *numbers = (item.row.value(5, part).strip() for part in range(1, 5))
+        whole = "".join(("" if sign == "=" else sign, *numbers))
+        return "" if whole == '""' else whole
+
+    return text_of
 
 
 def _unless(elsewhere: frozenset[str], readers: list[TextOf]) -> TextOf:

@@ -334,6 +334,27 @@ def test_oul_with_a_container_of_its_specimen(hl7: Driver) -> None:
     assert [s for s, _ in ids(hl7, "OUL^R22", *lines)] == ["S1", None]
 
 
+def test_oul_with_a_second_patient_before_any_order(hl7: Driver) -> None:
+    """The tube before it, of which nothing was said, is not the second patient's."""
+    lines = ("PID|||P1", "SPM|1|S1", "PID|||P2", "OBR|1", "OBX|1|NM|WBC||5")
+    assert ids(hl7, "OUL^R22", *lines) == [(None, "P2")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "value"),
+    [
+        ("<^5", "<5"), ("^5.10", "5.10"), ("=^5", "5"), (">=^500", ">=500"), ("^1^:^128", "1:128"), ("^10^-^20", "10-20"),
+        ("^2^+", "2+"), (" < ^ 5 ", "<5"), ("", None), ('""', None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["OBX-5", "OBX-5.1"])
+def test_a_structured_numeric_is_read_whole(tmp_path: Path, where: str, sent: str, value: str | None) -> None:
+    """HL7 2.5.1, 2.A.73: a comparison without its number, or with a circumflex in it, would be no value."""
+    driver = make(tmp_path, HL7.format(rest="").replace('"OBX-5"', f'"{where}"'))
+    said = decode(driver, segments("OUL^R22", "SPM|1|S1", "OBR|1", f"OBX|1|SN|WBC||{sent}|g/L"))
+    assert [one.value for one in said.results] == [value]
+
+
 def test_hl7_null_is_nothing(hl7: Driver) -> None:
     """The HL7 null ("") is no specimen, no unit and no value."""
     (result,) = decode(hl7, segments("OUL^R22", 'SPM|1|""', "OBR|1", 'OBX|1|NM|K||""|""|||||F')).results

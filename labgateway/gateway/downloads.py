@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 
 from labgateway.errors import Problem, StoreBrokenError, StoreError
 from labgateway.gateway import letters
+from labgateway.gateway.shared import Shared
 from labgateway.instruments.encode import NotSendableError, Work
 from labgateway.instruments.spec import Driver
 from labgateway.line.arrival import Refused
@@ -147,6 +149,50 @@ class Downloads:
         told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         letter(line, lambda why: None if told.done() else told.set_result(why), None, self)
         return await told
+
+
+@dataclass(slots=True)
+class Queues:
+    """The queues of all instruments that are told their orders unasked, as the rules of now have it. lines: the open ones."""
+
+    shared: Shared
+    lines: Mapping[str, Line]
+    _running: dict[str, tuple[Downloads, asyncio.Task[None]]] = field(
+        default_factory=dict[str, tuple[Downloads, asyncio.Task[None]]]
+    )
+
+    def follow(self) -> None:
+        """Begin and end queues as the rules of now want it."""
+        shared = self.shared
+        wanted = [name for name, one in shared.rules.instruments.items() if one.orders == "unasked"]
+        for name in [name for name in self._running if name not in wanted]:
+            self._running.pop(name)[1].cancel()
+        for name in wanted:
+            if name not in self._running:
+                queue = Downloads(
+                    name, shared.store, lambda: shared.rules, self.lines, say=shared.say, utcnow=shared.utcnow
+                )  # fmt: skip
+                self._running[name] = (queue, shared.spawn(queue.run(), f"orders to {name}"))
+
+    def waiting(self, name: str) -> int:
+        """Specimens of which an instrument is still to be told something."""
+        return len(self._running[name][0]) if name in self._running else 0
+
+    def changed(self, specimens: Iterable[str]) -> None:
+        """Orders of these specimens came, changed or were cancelled."""
+        for queue, _ in self._running.values():
+            queue.changed(specimens)
+
+    def look(self) -> None:
+        """Somebody else may have changed orders."""
+        for queue, _ in self._running.values():
+            queue.look()
+
+    async def stop(self) -> None:
+        """Tell nobody any more; what is untold is told after the next start."""
+        for _, task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
 
 
 def note_works(name: str, works: Iterable[Work], at: datetime) -> Callable[[Connection], None]:

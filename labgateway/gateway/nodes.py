@@ -120,8 +120,8 @@ class Nodes:
                 self._say("node_not_heard", level="error", error=type(error).__name__)
                 await self._free_the_lock()
                 if not self.is_valid():
-                    await self._changed(frozenset())
                     self._mine = frozenset()
+                    await self._changed(frozenset())
             except Exception as error:
                 # A defect of ours must not make this node fall silent: the next round tries again.
                 self._say("defect", level="error", exc_info=error)

@@ -26,6 +26,7 @@ from labgateway.transports.channel import Say
 _AT_ONCE = 8
 """Messages handed to the writer together: enough to share a commit, few enough to stay behind the intake."""
 _STORE_REST_S = 1.0
+_EVERYTHING = 10_000_000
 YIELD = 3.0
 """Pause after a batch during which the intake was faster, as a multiple of the batch's own time."""
 PATIENCE_S = 30.0
@@ -80,6 +81,13 @@ class Pump:
         self._todo.extend(numbers)
         self._added += len(self._todo) - before
         self._wake.set()
+
+    async def take_up(self, instruments: list[str] | None) -> None:
+        """What is stored and not processed, of all instruments (None) or of some, is processed here. Raises StoreError."""
+        left = await self._store.read(lambda connection: journal.unprocessed(connection, _EVERYTHING, instruments))
+        if left:
+            self._say("taking_up", count=len(left))
+            self.add(left)
 
     async def run(self) -> None:
         """For ever; ends when the store is broken."""

@@ -13,12 +13,31 @@ import asyncio
 import base64
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from labgateway.errors import LabgatewayError
+from labgateway.gateway.lines import Lines
 from labgateway.transports.tapped import Heard, Tap
 
 WAITING_BYTES = 4 << 20
+
+
+def watch_line(request: Mapping[str, Any], lines: Lines) -> AsyncGenerator[dict[str, Any], None]:
+    """What happens on an instrument's line from now on. Raises LabgatewayError when there is no such instrument."""
+    name = str(request.get("instrument"))
+    instruments = lines.shared.config.instruments
+    if name not in instruments:
+        there = ", ".join(sorted(instruments)) or "none"
+        raise LabgatewayError(f'There is no instrument "{name[:40]}" in the running config. There are: {there}.')
+    tap, line = lines.tap(name), lines.open.get(name)
+    first = {
+        "instrument": name,
+        "driver": instruments[name].driver,
+        "protocol": line.protocol if line else "",
+        "connected": list(tap.peers),
+    }
+    return watch(tap, first)
 
 
 async def watch(tap: Tap, first: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from labgateway.cli import main
-from labgateway.gateway.gateway import Gateway
+from labgateway.gateway import keeping
 
-_right = Gateway._keeper  # pyright: ignore[reportPrivateUsage]
+_right = keeping.keeper
 
 
-def _wrong(self: Gateway, name: str) -> Callable[[Any, Callable[[Any], None]], None]:
-    keep = _right(self, name)
+def _wrong(*parts: Any) -> Callable[[Any, Callable[[Any], None]], None]:
+    keep = _right(*parts)
 
     def keep_after(arrival: Any, kept: Callable[[Any], None]) -> None:
         kept(None)
@@ -22,7 +22,7 @@ def _wrong(self: Gateway, name: str) -> Callable[[Any, Callable[[Any], None]], N
     return keep_after
 
 
-Gateway._keeper = _wrong  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+keeping.keeper = _wrong
 
 if __name__ == "__main__":
     sys.exit(main())

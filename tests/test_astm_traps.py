@@ -12,7 +12,8 @@ import pytest
 
 from labgateway.errors import Problem, Reason
 from labgateway.instruments.decode import decode
-from labgateway.instruments.driver import Driver, Library
+from labgateway.instruments.driver import Driver
+from labgateway.instruments.library import Library
 from labgateway.matching.attribute import Policy
 from labgateway.pipeline.reading import read
 from labgateway.pipeline.rules import InstrumentRules, Rules

@@ -14,7 +14,8 @@ from labgateway.cli.decode_command import as_object, shipped_drivers
 from labgateway.errors import Reason
 from labgateway.instruments import quirks
 from labgateway.instruments.decode import decode
-from labgateway.instruments.driver import FILE, Driver, Library, load
+from labgateway.instruments.driver import FILE, Driver, load
+from labgateway.instruments.library import Library
 from labgateway.instruments.recognise import candidates
 from labgateway.instruments.spec import TABLE
 from labgateway.protocols import astm_frames, mllp

@@ -11,7 +11,8 @@ import pytest
 
 from labgateway.captures import open_capture
 from labgateway.cli.decode_command import DecodeError, as_object, decode_file, shipped_drivers
-from labgateway.instruments.driver import Driver, Library
+from labgateway.instruments.driver import Driver
+from labgateway.instruments.library import Library
 from labgateway.instruments.recognise import candidates
 
 from .reference import FOLDER, fits, judge

@@ -14,7 +14,7 @@ from labgateway.errors import Complaint, ComplaintsError
 
 if TYPE_CHECKING:
     from labgateway.config import Config
-    from labgateway.instruments.driver import Library
+    from labgateway.instruments.library import Library
     from labgateway.toml_lines import KeyPath
 
 
@@ -205,7 +205,7 @@ def _short(file: str) -> str:
 
 def _list() -> int:
     from labgateway.gateway import rulebook
-    from labgateway.instruments.driver import Library
+    from labgateway.instruments.library import Library
 
     library = Library.of([rulebook.shipped("drivers")])
     for name, driver in sorted(library.drivers.items()):

@@ -19,10 +19,11 @@ from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments import decode as decoding
 from labgateway.instruments import driver as drivers
 from labgateway.instruments import recognise
+from labgateway.instruments.library import Library
 from labgateway.model import Decoded, Kind, Result
 
 if TYPE_CHECKING:
-    from labgateway.instruments.driver import Driver, Library
+    from labgateway.instruments.driver import Driver
 
 Judge = Callable[[Result], Problem | None]
 """Says why the mapping would park a result; None: it would not."""
@@ -49,7 +50,7 @@ def shipped_drivers() -> Path:
 
 def library(folders: Iterable[Path] = ()) -> Library:
     """The shipped drivers and those of these folders; a later one of the same name wins."""
-    return drivers.Library.of([shipped_drivers(), *folders])
+    return Library.of([shipped_drivers(), *folders])
 
 
 def decode_file(path: Path, driver: str | None = None, *, folders: Iterable[Path] = ()) -> list[Said]:

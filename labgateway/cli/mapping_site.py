@@ -11,7 +11,7 @@ from labgateway.config import Config, find, load
 from labgateway.errors import LabgatewayError
 
 if TYPE_CHECKING:
-    from labgateway.instruments.driver import Library
+    from labgateway.instruments.library import Library
     from labgateway.instruments.spec import Driver
     from labgateway.mapping.table import Mapping
 
@@ -47,7 +47,7 @@ def site_of(name: str, config_file: Path | None, driver: str | None = None) -> S
     Raises LabgatewayError when there is neither, ComplaintsError when config.toml has mistakes.
     """
     from labgateway.gateway.rulebook import library, shipped
-    from labgateway.instruments.driver import Library
+    from labgateway.instruments.library import Library
 
     config = _config(config_file)
     known = library(config) if config is not None else Library.of([shipped("drivers")])

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from labgateway.doctor.facts import Heard, Observed
 from labgateway.instruments.decode import decode, rows_of
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.instruments.recognise import candidates, header_rows, knows_sender, senders
 from labgateway.instruments.spec import Driver
 from labgateway.instruments.times import read_time

@@ -17,7 +17,7 @@ from labgateway.config import (
 from labgateway.errors import ComplaintsError, Problem, Reason
 from labgateway.gateway import destinations
 from labgateway.gateway.build import may_be_told
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.instruments.spec import Driver
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping

@@ -12,7 +12,7 @@ from labgateway.config import Config
 from labgateway.errors import LabgatewayError
 from labgateway.gateway import rulebook
 from labgateway.gateway.nodes import Nodes
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.pipeline.rules import Rules
 from labgateway.store.engine import Store
 from labgateway.transports.channel import Say

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from labgateway.instruments import text
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.instruments.paths import holds
 from labgateway.instruments.plan import first_rows
 from labgateway.instruments.spec import Driver

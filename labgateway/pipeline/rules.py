@@ -11,7 +11,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from labgateway.errors import Problem
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.instruments.spec import Driver
 from labgateway.mapping.specimens import same
 from labgateway.mapping.table import Mapping as MappingFile

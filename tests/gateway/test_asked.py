@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from labgateway.cli.decode_command import shipped_drivers
 from labgateway.errors import Reason
-from labgateway.instruments.driver import Library, load
+from labgateway.instruments.driver import load
+from labgateway.instruments.library import Library
 from labgateway.instruments.queries import questions
 from labgateway.mapping.table import parse
 from labgateway.matching.attribute import Policy

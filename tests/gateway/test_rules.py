@@ -9,7 +9,7 @@ from labgateway.config.reading import parse
 from labgateway.config.sections import CheckDigit as Written
 from labgateway.config.sections import SecondIds
 from labgateway.gateway import rulebook
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.matching.check_digits import CheckDigit
 from labgateway.matching.identity import SECOND_IDS
 from labgateway.pipeline.rules import Rules

@@ -10,7 +10,8 @@ import pytest
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.instruments import ack_keys
 from labgateway.instruments import driver as drivers
-from labgateway.instruments.driver import Library, load
+from labgateway.instruments.driver import load
+from labgateway.instruments.library import Library
 from labgateway.instruments.paths import Place, read_place
 from labgateway.instruments.spec import WHERE
 from labgateway.model import Status

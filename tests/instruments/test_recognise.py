@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labgateway.instruments.driver import Library, load
+from labgateway.instruments.driver import load
+from labgateway.instruments.library import Library
 from labgateway.instruments.recognise import candidates, recognise
 
 TEXT = """schema = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labgateway.gateway.rulebook import declared, shipped
-from labgateway.instruments.driver import Library
+from labgateway.instruments.library import Library
 from labgateway.mapping.lint import lint
 from labgateway.mapping.table import load
 

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from labgateway.cli.decode_command import shipped_drivers
-from labgateway.instruments.driver import Library, load
+from labgateway.instruments.driver import load
+from labgateway.instruments.library import Library
 from labgateway.mapping.table import parse
 from labgateway.matching.attribute import Policy
 from labgateway.model import Order, Report

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from labgateway.cli.decode_command import shipped_drivers
 from labgateway.delivery.oru import OruOptions, render
-from labgateway.instruments.driver import Library, load
+from labgateway.instruments.driver import load
+from labgateway.instruments.library import Library
 from labgateway.mapping.table import Mapping, parse, settle
 from labgateway.matching.attribute import Policy
 from labgateway.model import Order, Patient, Report, Settings

@@ -13,7 +13,7 @@ from labgateway.cli.mapping_site import Site, shown, site_of
 from labgateway.errors import Complaint, ComplaintsError, LabgatewayError
 
 if TYPE_CHECKING:
-    from labgateway.mapping.sheet import Entered
+    from labgateway.mapping.sheet_reading import Entered
 
 _OLD_EXCEL, _ZIP = b"\xd0\xcf\x11\xe0", b"PK\x03\x04"
 
@@ -135,7 +135,7 @@ def _import(args: argparse.Namespace) -> int:
 def _said(path: Path) -> Entered:
     """What a spreadsheet says. Raises ComplaintsError."""
     from labgateway.mapping import sheet_csv, sheet_xlsx
-    from labgateway.mapping.sheet import entered
+    from labgateway.mapping.sheet_reading import entered
 
     raw = bytes_of(path)
     if raw.startswith(_OLD_EXCEL):
@@ -146,7 +146,8 @@ def _said(path: Path) -> Entered:
 
 def _wrong(said: Entered, raw: bytes | None, draft: bytes, sheet: Path, instrument: str) -> list[Complaint]:
     """What makes the draft unusable, or is surely a spreadsheet's doing."""
-    from labgateway.mapping.sheet import data_of, dropped
+    from labgateway.mapping.sheet import data_of
+    from labgateway.mapping.sheet_reading import dropped
 
     found: list[Complaint] = []
     if said.instrument and instrument and said.instrument != instrument:

@@ -21,6 +21,7 @@ from labgateway.instruments.encode import Work, patient_id, patient_name, plain
 from labgateway.instruments.order_form import Deed, Hl7Form, Hl7OrderForm, NoOrder
 from labgateway.instruments.paths import Place, holds
 from labgateway.instruments.plan import first_rows
+from labgateway.instruments.segments_hl7 import Segment, taken_over
 from labgateway.instruments.spec import Driver
 from labgateway.protocols import hl7
 from labgateway.protocols.mllp import Post
@@ -189,11 +190,11 @@ class _Letter:
         declared = self.query.charset if said and said.upper() != "ASCII" else ""
         return self.form.encoding or self._driver.line.encoding or declared or "ascii-fold"
 
-    def _header(self, kind: str, number: str, *, is_reply: bool = False) -> _Segment:
+    def _header(self, kind: str, number: str, *, is_reply: bool = False) -> Segment:
         profile = replace(self._driver.ack, msh15="", msh16="", msh21="")
         if not is_reply:
             profile = replace(profile, echo_control_id=False)
-        msh = _Segment("MSH", hl7.reply_header(self.query, kind, now=self._now, control_id=number, profile=profile))
+        msh = Segment("MSH", hl7.reply_header(self.query, kind, now=self._now, control_id=number, profile=profile))
         if self.form.form is Hl7Form.LAW:
             # LAB-27^IHE asks for what LAB-28^IHE brings; a maker's own profile keeps its name.
             asked_by = self._raw(self.query.header, 21)
@@ -220,7 +221,7 @@ class _Letter:
         if form.form is not Hl7Form.ORR:
             asked = self._asked
             name, tag = (self._raw(asked, 1), self._raw(asked, 2)) if asked else ("", "")
-            qak = _Segment("QAK", hl7.segment("QAK", tag, status, name))
+            qak = Segment("QAK", hl7.segment("QAK", tag, status, name))
             qak.put_all(form.reply_fields)
             out += [qak.text(), *([self._echo(asked)] if asked else [])]
         return out
@@ -241,12 +242,12 @@ class _Letter:
 
     def _row(self, name: str, work: Work, deed: Deed, code: str) -> str:
         form = self.form
-        row = _Segment(name)
+        row = Segment(name)
         said = {**self._said(work, name), **self._of_test(work, deed, code)}
         row.put_all(form.fields)
         for place, source in form.echo:
             if place.row == name and self._asked is not None and not self._is_unasked:
-                row.put(place, _taken_over(self._asked, source))
+                row.put(place, taken_over(self._asked, source))
         filled = False
         for place, words in said.items():
             if place.row == name and words:
@@ -339,54 +340,6 @@ class _Letter:
 
     def _raw(self, row: Row, field: int) -> str:
         return hl7.recode(row.raw(field), row.delimiters)
-
-
-class _Segment:
-    """A segment that is being written: raw text by field, or the fields of one that is written already."""
-
-    def __init__(self, name: str, line: str = "") -> None:
-        self.name = name
-        parts = line.rstrip("\r").split("|") if line else [name]
-        shift = 1 if name == "MSH" else 0
-        self._cells = {n + shift: part for n, part in enumerate(parts) if n}
-
-    def put_all(self, fields: Iterable[tuple[Place, str]]) -> None:
-        """Put those that are of this segment."""
-        for place, raw in fields:
-            if place.row == self.name:
-                self.put(place, raw)
-
-    def put(self, place: Place, raw: str) -> None:
-        """Raw text at a place; what stands beside it stays."""
-        self._cells[place.field] = _placed(
-            self._cells.get(place.field, ""), "^", place.component, raw, place.subcomponent
-        )
-
-    def raw(self, field: int) -> str:
-        """What stands in a field so far."""
-        return self._cells.get(field, "")
-
-    def text(self) -> str:
-        """The segment with its CR."""
-        first = 2 if self.name == "MSH" else 1
-        last = max(self._cells, default=0)
-        return hl7.segment(self.name, *(self._cells.get(n, "") for n in range(first, last + 1)))
-
-
-def _placed(whole: str, mark: str, number: int | None, raw: str, within: int | None = None) -> str:
-    if number is None:
-        return raw
-    parts = whole.split(mark)
-    parts += [""] * (number - len(parts))
-    parts[number - 1] = raw if within is None else _placed(parts[number - 1], "&", within, raw)
-    return mark.join(parts)
-
-
-def _taken_over(row: Row, source: Place) -> str:
-    """Raw text of a place in the query, in the standard delimiters."""
-    if source.component is None:
-        return hl7.recode(row.raw(source.field), row.delimiters)
-    return hl7.escape(source.of(row))
 
 
 def _query_row(driver: Driver) -> str:

@@ -16,8 +16,9 @@ import csv
 import io
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping.sheet import Cell, Pages, Row
+from labgateway.mapping.sheet import Pages
 from labgateway.mapping.sheet_columns import COLUMNS, column_of, header_of, is_note
+from labgateway.mapping.sheet_reading import Cell, Row
 
 MAX_BYTES = 4 << 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")

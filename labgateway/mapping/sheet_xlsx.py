@@ -14,8 +14,9 @@ from datetime import date, time, timedelta
 from typing import Any
 
 from labgateway.errors import Complaint, ComplaintsError
-from labgateway.mapping.sheet import Cell, Pages, Row
+from labgateway.mapping.sheet import Pages
 from labgateway.mapping.sheet_columns import COLUMNS, HELP, Column, column_of, header_of, is_note
+from labgateway.mapping.sheet_reading import Cell, Row
 
 MAX_BYTES = 4 << 20
 MAX_UNPACKED = 24 << 20

@@ -15,8 +15,9 @@ from tomlkit.items import Array, InlineTable, Item
 
 from labgateway.errors import LabgatewayError
 from labgateway.mapping.difference import same
-from labgateway.mapping.sheet import Entered, Values, data_of, lines_of
+from labgateway.mapping.sheet import Values, data_of, lines_of
 from labgateway.mapping.sheet_columns import COLUMNS
+from labgateway.mapping.sheet_reading import Entered
 from labgateway.mapping.table import Mapping, parse
 
 

@@ -18,8 +18,9 @@ from openpyxl import Workbook, load_workbook
 
 from labgateway.errors import ComplaintsError, LabgatewayError
 from labgateway.mapping import holding, sheet_csv, sheet_xlsx, table
-from labgateway.mapping.sheet import dropped, entered, joined, pages_of, split
+from labgateway.mapping.sheet import joined, pages_of, split
 from labgateway.mapping.sheet_columns import COLUMNS
+from labgateway.mapping.sheet_reading import dropped, entered
 from labgateway.mapping.table import parse
 from labgateway.mapping.writing import with_entered
 

@@ -73,6 +73,7 @@ def backlog(folder: Path, results: int, seconds: float) -> dict[str, Any]:
             block += 1
         gateways.drain(emr, len(acked) + len(live["acked"]), time.time())
         found["rss_after_mb"] = gateways.rss_mb(gateway.pid)
+        found["rss_most_mb"] = gateways.rss_mb(gateway.pid, most=True)
         emr.send_signal(signal.SIGTERM)
         emr.wait(120)
     finally:
@@ -162,6 +163,7 @@ def _compare(file: Path, acked: list[int], live: dict[str, Any]) -> dict[str, An
         "times_live": per_second / LIVE,
         "live_messages": len(meanwhile),
         "live_p50_ms": 1000 * meanwhile[len(meanwhile) // 2] if meanwhile else 0.0,
+        "live_p95_ms": 1000 * meanwhile[len(meanwhile) * 95 // 100] if meanwhile else 0.0,
         "live_max_ms": 1000 * meanwhile[-1] if meanwhile else 0.0,
     }
 
@@ -171,13 +173,13 @@ def show(found: dict[str, Any]) -> None:
     print(
         f"\nbacklog: {found['waiting'] * HALF} results in {found['waiting']} deliveries wait, the EMR is away\n"
         f"  memory {found['rss_before_mb']:.0f} MB at the start, {found['rss_backlog_mb']:.0f} with the backlog, "
-        f"{found['rss_after_mb']:.0f} after it\n"
+        f"{found['rss_after_mb']:.0f} after it, {found['rss_most_mb']:.0f} at the most\n"
         f"  intake {found['intake_before']:.0f} messages/s before, {found['intake_with_backlog']:.0f} with the backlog "
         f"({found['intake_with_backlog'] / found['intake_before']:.2f})\n"
         f"  the EMR is back: all taken in {found['caught_up_in_s']:.1f} s, {found['per_second']:.0f} results/s, "
         f"{found['times_live']:.0f} times a live rate of {found['live_per_hour']:.0f} an hour (wanted: 5)\n"
         f"  {found['live_messages']} live messages while the backlog lasted: p50 {found['live_p50_ms']:.0f} ms, "
-        f"the longest {found['live_max_ms']:.0f} ms\n"
+        f"p95 {found['live_p95_ms']:.0f} ms, the longest {found['live_max_ms']:.0f} ms\n"
         f"  {found['lost']} lost, {found['doubled']} doubled, {found['wrong']} wrong, "
         f"{found['out_of_order']} specimens out of order"
     )

@@ -156,10 +156,10 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process."""
+def rss_mb(pid: int, *, most: bool = False) -> float:
+    """Resident memory of a process; most: the most that it ever had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith("VmHWM:" if most else "VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
 

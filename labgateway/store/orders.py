@@ -135,7 +135,7 @@ _PARENTS = Statement("SELECT parent FROM aliquot WHERE specimen = :specimen ORDE
 _LEFT = Statement(
     "SELECT DISTINCT b.specimen FROM lab_order a JOIN lab_order b ON b.source = a.source AND b.placer = a.placer "
     "AND b.code = a.code AND b.specimen <> a.specimen WHERE a.specimen = :specimen AND a.placer <> '' "
-    "AND a.state = 'open' AND b.state <> 'open' ORDER BY b.specimen"
+    "AND a.state || '' = 'open' AND b.state <> 'open' ORDER BY b.specimen"  # as it stands, SQLite would look at every open order
 )
 _CHILDREN = Statement("SELECT specimen FROM aliquot WHERE parent = :specimen ORDER BY id")
 _MOST_STEPS = 4

@@ -251,7 +251,12 @@ PLANS: dict[str, tuple[Job, set[str]]] = {
     ),
     "siblings": (
         lambda c: orders.siblings(c, "S1"),
-        {"aliquot sqlite_autoindex_aliquot_1 (specimen=?)", "aliquot ix_aliquot_parent (parent=?)"},
+        {
+            "aliquot sqlite_autoindex_aliquot_1 (specimen=?)",
+            "aliquot ix_aliquot_parent (parent=?)",
+            "a ix_lab_order_specimen (specimen=?)",
+            "b sqlite_autoindex_lab_order_1 (source=? AND placer=? AND code=?)",
+        },
     ),
     "move": (
         lambda c: orders.move(c, source="emr", placer="P1", to={("CBC", "S1")}, now=NOW),

@@ -17,6 +17,9 @@ from labgateway.pipeline.outcome import Outcome, Placed
 from labgateway.pipeline.rules import Rules
 from labgateway.store import outbox, results
 
+_Person = tuple[str | None, str | None, str | None, str | None]
+_NOBODY: _Person = (None, None, None, None)
+
 
 def send(
     connection: Connection,
@@ -29,7 +32,7 @@ def send(
 
     A retraction goes where the original went, and nowhere else.
     """
-    groups: dict[tuple[str, Patient | None], list[Observation]] = {}
+    groups: dict[tuple[str, Patient | None, _Person], list[Observation]] = {}
     for one in placed:
         specimen = one.decided.specimen or ""
         # The last gate before a message is written: whatever went wrong above, no result leaves for
@@ -40,8 +43,9 @@ def send(
             if order is not None and order.specimen != specimen:
                 raise AssertionError("an observation was matched to another specimen's order")
         patient = one.verdict.beside.patient if one.verdict.beside else None
-        groups.setdefault((specimen, patient), []).append(_observation(connection, one, rules))
-    for (specimen, patient), observations in groups.items():
+        person = _NOBODY if patient else _person(one)
+        groups.setdefault((specimen, patient, person), []).append(_observation(connection, one, rules))
+    for (specimen, patient, _), observations in groups.items():
         followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
             told = followed.get(destination.name, frozenset[str]())
@@ -64,6 +68,12 @@ def send(
                     shadow=destination.shadow,
                 )
                 outcome.destinations.add(destination.name)
+
+
+def _person(one: Placed) -> _Person:
+    """Whom the analyzer names: without orders a report is of one of them, never one's values under another's name."""
+    said = one.result
+    return (said.patient, said.patient_name, said.birth_date, said.sex)
 
 
 def _observation(connection: Connection, one: Placed, rules: Rules) -> Observation:

@@ -137,7 +137,7 @@ class Lab:
     def sent(self) -> list[str]:
         """Every OBX and NTE that left, cut to what is asked for here: code, value, unit, range, flags, letter."""
         found: list[str] = []
-        for body in self.store.read_now(_bodies):
+        for body in self.store.read_now(bodies):
             for line in body.decode().split("\r"):
                 parts = [*line.split("|"), *[""] * 12]
                 if parts[0] == "OBX":
@@ -153,7 +153,8 @@ class Lab:
         self._loop.close()
 
 
-def _bodies(connection: Any) -> list[bytes]:
+def bodies(connection: Any) -> list[bytes]:
+    """Every message that was made, oldest first."""
     from sqlalchemy import select
 
     from labgateway.store.tables import delivery

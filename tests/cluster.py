@@ -63,7 +63,9 @@ class Cluster:
 
     def stop(self, how: str = "fast") -> None:
         """``pg_ctl stop``. how: smart, fast or immediate (as a crash: recovery at the next start)."""
+        found = self.pids()
         self._run("pg_ctl", "-D", str(self.data), "-m", how, "-w", "stop")
+        self._gone(found)  # pg_ctl may come back while they still run, and then they still commit
 
     def kill(self) -> None:
         """kill -9 of the postmaster and of every process of its."""
@@ -71,8 +73,12 @@ class Cluster:
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 10
-        while any(map(_is_alive, found)) and time.monotonic() < until:
+        self._gone(found)
+
+    def _gone(self, found: list[int]) -> None:
+        until = time.monotonic() + 20
+        while any(map(_is_alive, found)):
+            assert time.monotonic() < until, "processes of the server do not end"
             time.sleep(0.01)
 
     def pids(self) -> list[int]:

@@ -86,6 +86,7 @@ async def life(disk: Disk, house: House, server: Cluster | None, plugs: list[tup
         usual = faults(emr.received)
         bench = Bench(house)
         gateway = house.gateway()
+        os.sync()  # its config file lies on that disk too
         for at, when in plugs:
             plug = Plug(disk, gateway, server, len(emr.received) + at, when, asyncio.Event())
             emr.fault = lambda r, p=plug: p.fault(emr) or usual(r)
@@ -160,6 +161,7 @@ async def test_the_file_system_turns_read_only(disk: Disk) -> None:
     async with Emr(port=house.emr) as emr:
         emr.fault = faults(emr.received)
         gateway, bench = house.gateway(), Bench(house, pause_s=0.2)
+        os.sync()
         await asyncio.to_thread(gateway.start)
         process = gateway.process
         assert process

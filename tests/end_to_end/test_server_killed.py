@@ -81,7 +81,7 @@ async def killed(house: House, server: Cluster, ways: list[str], away_s: float =
                 )
                 await asyncio.to_thread(WAYS[way], server)
                 if way != "kill -9 of one backend":
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.3)
                     gone = len(bench.acked)
                     await asyncio.sleep(away_s)
                     assert len(bench.acked) == gone, "acknowledged, and no server was there to keep it"

@@ -50,7 +50,7 @@ async def test_killed_while_it_delivers(tmp_path: Path, site: Site) -> None:
     """A sample: at one of the first sends, at an answer, in a commit; all in one life."""
     n = site.first_send
     reached = await life(site.make(tmp_path), [("sendto", n + 4), ("recvfrom", n + 14), ("fdatasync,fsync", 6)])
-    assert reached[:2] == [True, True], "the kill must have come"
+    assert reached[0], "the kill must have come"
 
 
 async def test_the_harness_sees_what_is_settled_before_the_answer(tmp_path: Path, site: Site) -> None:

@@ -129,7 +129,7 @@ ALL: list[tuple[int, When]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 async def test_the_plug_is_pulled(disk: Disk, store: str) -> None:
     """A sample: two cuts in one life, one with a server."""
     house, server = on(disk, postgresql=store == "postgresql")

@@ -101,11 +101,11 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
     return ""
 
 
-def one_tube_speaks(connection: Connection, one: Stored, order: Order | None) -> None:
+def one_tube_speaks(connection: Connection, one: Stored | Decided, order: Order | None) -> None:
     """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it."""
-    if order is None or one.specimen is None:
+    if order is None:
         return
-    for tube in orders.siblings(connection, one.specimen):
+    for tube in orders.siblings(connection, order.specimen):
         mine = {order.id, *(o.id for o in orders.for_specimen(connection, tube) if orders.is_same(o, order))}
         told = [
             other
@@ -121,8 +121,8 @@ def one_tube_speaks(connection: Connection, one: Stored, order: Order | None) ->
 
 def place_for(order: Order | None, one: Stored) -> versions.Place:
     """Where versions of the result follow each other when it answers this order."""
-    said = one.result.patient or "" if order is None else order.patient.id or order.patient.pid3 or order.patient.pid5
-    return versions.Place(None if order is None else order.id, said.strip())
+    said = (one.result.patient or "").strip() if order is None else orders.place_text(order.patient)
+    return versions.Place(None if order is None else order.id, said)
 
 
 def as_decided(one: Stored) -> Decided:
@@ -160,7 +160,7 @@ def retraction(connection: Connection, one: Stored, rules: Rules, now: datetime,
     take back.
 
     It goes in the lane of the original to those destinations that the original is owed to or has reached, so that it
-    never comes before it.
+    never comes before it; and to the patient who got the original, whoever the order is for by now.
     """
     version = versions.retract(prior_of(one))
     of_specimen = results.of_specimen(connection, one.specimen or "") if one.specimen else []
@@ -169,8 +169,8 @@ def retraction(connection: Connection, one: Stored, rules: Rules, now: datetime,
         raise LabgatewayError(f"A later version has gone out behind observation {one.id}: decide about {later[-1]}.")
     if not isinstance(version, versions.Correction):
         raise LabgatewayError(f"Observation {one.id} is not out, or was taken back before.")
-    order = orders.seen_from(connection, one.order_id, one.specimen) if one.order_id is not None else None
-    beside = orders.seen_from(connection, one.beside_id, one.specimen) if one.beside_id is not None else None
+    order = _as_sent(connection, one.order_id, one)
+    beside = _as_sent(connection, one.beside_id, one)
     decided = replace(
         as_decided(one),
         id=new_id(),
@@ -186,3 +186,11 @@ def retraction(connection: Connection, one: Stored, rules: Rules, now: datetime,
     verdict = Verdict(ObservationState.RELEASED, order=order, beside=beside)
     send(connection, rules, [Placed(decided, verdict, one.result)], now, outcome)
     return decided.id
+
+
+def _as_sent(connection: Connection, number: int | None, one: Stored) -> Order | None:
+    """The order with the patient whom it named when the result was sent."""
+    order = None if number is None else orders.seen_from(connection, number, one.specimen)
+    if order is None or one.place_patient is None:
+        return order
+    return replace(order, patient=orders.patient_of_old(connection, order, one.place_patient))

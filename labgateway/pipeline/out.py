@@ -8,6 +8,7 @@ orders answer for it again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -55,10 +56,15 @@ def _doubt(one: Stored, of_specimen: list[Order], rules: Rules, now: datetime) -
     beside = next((order for order in of_specimen if order.id == one.beside_id), None)
     if beside is None:
         return Problem(Reason.ORDER_CHANGED, "the order does not answer any more")
+    is_theirs = orders.place_text(beside.patient) == one.place_patient
     if one.decided_by:
         # A person chose this place against the rules, or beyond them: only another patient is news.
         changed = beside.patient_changed_at
-        return Problem(Reason.ORDER_CHANGED) if changed is not None and changed > one.decided_at else None
+        is_news = changed is not None and changed > one.decided_at
+        return Problem(Reason.ORDER_CHANGED) if is_news and not is_theirs else None
+    if is_theirs:
+        # Two patients became one and took the result along, or the order is back with the patient who has it.
+        of_specimen = [replace(order, patient_changed_at=None) for order in of_specimen]
     candidate = matching.Candidate(one.result, (one.code,), one.received_at, one.instrument)
     again = matching.attribute(
         candidate, of_specimen, panels_of(one.instrument, rules), rules.policy_of(one.instrument), now

@@ -19,7 +19,17 @@ from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.matching import versions
 from labgateway.model import Kind, ObservationState, Order, OrderState
-from labgateway.pipeline.acts import NOT_YET, Deed, added_for, as_decided, place_for, retraction, seen, write
+from labgateway.pipeline.acts import (
+    NOT_YET,
+    Deed,
+    added_for,
+    as_decided,
+    one_tube_speaks,
+    place_for,
+    retraction,
+    seen,
+    write,
+)
 from labgateway.pipeline.decide import Verdict
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.out import panels_of
@@ -56,6 +66,7 @@ def relink(
     mapped = replace(mapped, code=target.emr, name=target.name, loinc=target.loinc, moh=target.moh)
     if order.id == one.order_id and one.state is ObservationState.RELEASED:
         raise LabgatewayError(f"Observation {number} answers order {order.id} already.")
+    one_tube_speaks(connection, mapped, order)
     decided, verdict = _placed(connection, one, mapped, order, rules, now, who)
     outcome = Outcome()
     if one.state is not ObservationState.RELEASED:

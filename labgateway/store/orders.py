@@ -51,8 +51,11 @@ def put(connection: Connection, order: Order, now: datetime) -> int:
         before = _order(found[0])
         same_patient = before.patient == order.patient or (before.patient.id and before.patient.id == order.patient.id)
         values["patient_changed_at"] = before.patient_changed_at if same_patient else now
+        told = _patient(order.patient)
         if same_patient:
-            values = _said(values) | _collected(order)
+            values, told = _said(values) | _collected(order), _said(told)
+        if any(_patient(before.patient)[name] != value for name, value in told.items()):
+            _shown_anew(connection, [order.specimen])
         connection.execute(update(lab_order).where(lab_order.c.id == before.id).values(**values, changed_at=now))
         return before.id
     row = connection.execute(insert(lab_order), {**values, "received_at": order.received_at or now, "changed_at": now})
@@ -114,19 +117,53 @@ def merge(connection: Connection, *, source: str, merged: Sequence[str], survivo
     """Orders of the merged patient ids become the survivor's; the specimens they were on.
 
     A survivor that is among the merged has new particulars only: no order gets another patient by that. Particulars that
-    are not said stay as they were.
+    are not said stay as they were. What was sent for the merged is the survivor's from now on, as the EMR does it to its
+    own records: what follows it is a version of it.
     """
     where = and_(lab_order.c.source == source, lab_order.c.patient_id.in_(merged))
     found = connection.execute(select(lab_order.c.specimen).where(where)).scalars().all()
+    _shown_anew(connection, sorted(set(found)))
     values: dict[str, Any] = {**_said(_patient(survivor)), "changed_at": now}
     connection.execute(update(lab_order).where(where, lab_order.c.patient_id == survivor.id).values(**values))
     others = and_(where, lab_order.c.patient_id != survivor.id) if survivor.id else where
+    beside = connection.execute(select(lab_order.c.id).where(others)).scalars().all()
     connection.execute(update(lab_order).where(others).values(**values, patient_changed_at=now))
+    for number in beside:
+        for old in merged:
+            _NOW_OF.run(connection, beside=number, old=old.strip(), new=place_text(survivor))
     return sorted(set(found))
 
 
+def place_text(patient: Patient) -> str:
+    """What tells the patient of a result's place from others: the number, else the whole of PID-3, else the name."""
+    return (patient.id or patient.pid3 or patient.pid5).strip()
+
+
+def patient_of_old(connection: Connection, order: Order, place: str) -> Patient:
+    """Whom an order named when a result was sent for it, as fully as another order of the same source says it.
+
+    place: as ``place_text`` wrote it then.
+    """
+    if place_text(order.patient) == place:
+        return order.patient
+    rows = _OF_PATIENT.rows(connection, source=order.source, patient=place)
+    return _order(rows[0]).patient if rows else Patient(id=place)
+
+
+def _shown_anew(connection: Connection, specimens: Sequence[str]) -> None:
+    """Whoever looks at what is held or waits there has seen another patient, or other particulars: P9."""
+    for specimen in dict.fromkeys([*specimens, *(one for of in specimens for one in taken_from(connection, of))]):
+        _SHOWN_ANEW.run(connection, specimen=specimen)
+
+
+_SHOWN_ANEW = Statement(
+    "UPDATE observation SET row_version = row_version + 1 WHERE specimen = :specimen AND state IN ('held', 'waiting')"
+)
+_NOW_OF = Statement("UPDATE observation SET place_patient = :new WHERE beside_id = :beside AND place_patient = :old")
+
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM lab_order WHERE"  # noqa: S608  # constants
 _BY_SPECIMEN = Statement(f"{_SELECT} specimen = :specimen ORDER BY id")
+_OF_PATIENT = Statement(f"{_SELECT} source = :source AND patient_id = :patient ORDER BY id DESC LIMIT 1")
 _BY_ID = Statement(f"{_SELECT} id = :id")
 _SAME = Statement(f"{_SELECT} source = :source AND placer = :placer AND code = :code AND specimen = :specimen")
 

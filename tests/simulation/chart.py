@@ -13,6 +13,7 @@ class Entry:
     control_id: str
     specimen: str
     patient: str
+    born: str
     placer: str
     code: str
     value: str
@@ -38,14 +39,14 @@ class Chart:
             assert self.bodies[control_id] == body, "E2: the same id with other bytes"
             return control_id
         self.bodies[control_id] = body
-        patient = placer = specimen = ""
+        patient = born = placer = specimen = ""
         group: list[list[str]] = []
         for row in [*segments[1:], ["ORC"]]:
             match row[0]:
                 case "PID":
-                    patient = row[3].split("^")[0]
+                    patient, born = row[3].split("^")[0], row[7] if len(row) > 7 else ""
                 case "ORC":
-                    self._close(group, control_id, patient, placer, specimen)
+                    self._close(group, control_id, (patient, born), placer, specimen)
                     group, specimen = [], ""
                 case "OBR":
                     placer = row[2].split("^")[0]
@@ -57,10 +58,12 @@ class Chart:
                     pass
         return control_id
 
-    def _close(self, group: list[list[str]], control_id: str, patient: str, placer: str, specimen: str) -> None:
+    def _close(
+        self, group: list[list[str]], control_id: str, patient: tuple[str, str], placer: str, specimen: str
+    ) -> None:
         for short in group:
             row = short + [""] * (22 - len(short))
             self.entries.append(
-                Entry(row[21].split("^")[0], control_id, specimen, patient, placer, row[3].split("^")[0], row[5],
+                Entry(row[21].split("^")[0], control_id, specimen, *patient, placer, row[3].split("^")[0], row[5],
                       row[6].split("^")[0], row[11])
             )  # fmt: skip

@@ -78,6 +78,11 @@ class Disk:
         sqlite.commit(self.connection)
         return done
 
+    def read(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows as they are committed; no transaction of ours."""
+        raw: Any = self.connection.connection.dbapi_connection
+        return [tuple(row) for row in raw.execute(query)]
+
     def cut(self, job: Callable[[Connection], object], after: int) -> None:
         """Start a transaction and pull the plug within it, between the last statement and the commit at the latest."""
         sqlite.begin(self.connection)

@@ -1,4 +1,4 @@
-"""Tubes, orders and measurements as they are in truth, and the gateway's own jobs on a store that may be cut.
+"""The gateway's own jobs on a store that may be cut, and the world around it as truth.py knows it.
 
 The model knows which tube a value came from; the gateway only knows bytes. Every measured value is unique, so
 what the EMR holds can be traced to its tube without asking the gateway.
@@ -6,13 +6,11 @@ what the EMR holds can be traced to its tube without asking the gateway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
-
-from sqlalchemy import text
 
 from labgateway.cli.decode_command import shipped_drivers
 from labgateway.delivery.oru import render
@@ -25,20 +23,26 @@ from labgateway.orders import OrderRules
 from labgateway.pipeline import take
 from labgateway.pipeline.order_book import take_orders
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
-from labgateway.store import journal, outbox
+from labgateway.store import journal, outbox, prune
 from tests.simulation.chart import Chart
 from tests.simulation.disk import Disk
+from tests.simulation.truth import (
+    ASKED,
+    BIRTHS,
+    DAY,
+    MISTYPED,
+    PEOPLE,
+    WAIT_H,
+    WINDOW_H,
+    Order,
+    Sent,
+    Stand,
+    Taken,
+    Tube,
+    who_has,
+)
 
-DAY = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
-WINDOW_H, WAIT_H = 72, 240
-TESTS = ("GLU", "WBC", "HGB")
-ASKED = {"GLU": ("GLU",), "CBC": ("WBC", "HGB"), "HGB": ("HGB",)}
-"""What an order's code asks for."""
-PEOPLE = {"lan": ("1001", "1091"), "hung": ("1002",), "mai": ("1003",)}
-"""Who has which numbers; the EMR merges the second into the first."""
-_BIRTHS = {"lan": ("19700512", "F"), "hung": ("19811130", "M"), "mai": ("20010203", "F")}
 _UNITS = {"GLU": "mmol/L", "WBC": "10*3/uL", "HGB": "g/dL"}
-
 _DRIVER = load(shipped_drivers() / "generic_astm")
 _MAPPING, _ = parse(
     b"[tests]\n"
@@ -61,57 +65,15 @@ RULES = Rules(
 _READING = OrderRules("his")
 
 
-@dataclass
-class Tube:
-    """Blood of one person under a label that may be on another tube at another time."""
-
-    number: int
-    specimen: str
-    person: str
-    said: str
-    """The patient number that its label and request carry."""
-    drawn: datetime
-    measured: set[str] = field(default_factory=set[str])
-    """Tests that were sent for it at least once."""
-    disturbed: bool = False
-    """Something happened to its orders that a person may have to look at."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """Patient's number and tube of an order from a moment on. behind: the last delivery that was made before."""
-
-    behind: int
-    at: datetime
-    pid: str
-    tube: Tube
-
-
-@dataclass
-class Order:
-    """One test or panel that the EMR asked for. history: which patient number and tube it named, since when."""
-
-    placer: str
-    tube: Tube
-    code: str
-    history: list[Said]
-    is_open: bool = True
-
-    def said_when(self, delivery: int) -> Said:
-        """What it named when a delivery was made."""
-        return [said for said in self.history if said.behind < delivery][-1]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One value as an instrument sent it. named: the patient's number that stood beside it, None when none did."""
-
-    value: str
-    tube: Tube
-    test: str
-    in_emr: str
-    named: str | None
-    at: datetime
+_STAYS = {
+    "read not yet, or by a person": "SELECT id FROM transmission WHERE state NOT IN ('processed', 'superseded', 'dismissed')",
+    "young": "SELECT id FROM transmission WHERE received_at >= {us}",
+    "waits or is held": "SELECT id FROM observation WHERE state IN ('waiting', 'held')",
+    "in doubt": "SELECT id FROM observation WHERE state = 'released' AND reason IS NOT NULL",
+    "on its way or parked": "SELECT id FROM delivery WHERE state IN ('waiting', 'parked') OR created_at >= {us}",
+    "order of what stays": "SELECT id FROM lab_order WHERE received_at >= {us} OR changed_at >= {us}",
+}
+"""What prune may not touch. us: the moment before which is old, in microseconds."""
 
 
 class Lab:
@@ -120,6 +82,8 @@ class Lab:
     def __init__(self) -> None:
         self.now = DAY
         self.seen: dict[str, datetime] = {}
+        self.births = {pid: BIRTHS[name][0] for name, ids in PEOPLE.items() for pid in ids}
+        """As the EMR has them."""
         self.disk = Disk()
         self.chart = Chart()
         self.tubes: list[Tube] = []
@@ -128,14 +92,17 @@ class Lab:
         self.acked: dict[int, bytes] = {}
         self.queue: list[int] = []
         self.sent: list[tuple[str, bytes]] = []
-        self.order_bytes: list[bytes] = []
-        self.persons_hand: set[str] = set()
-        """Placer numbers of orders where a person released, moved or took back something."""
-        self.by_person: set[str] = set()
-        """Values that a person put where they are, having looked at the tube."""
+        self.told: list[tuple[bytes, Sequence[Stand | Taken]]] = []
+        """The EMR's order messages, and what each one says."""
+        self.by_hand: set[str] = set()
+        """Observations that went out, or back, by a person's word."""
+        self.mistaken: set[str] = set()
+        """Those of them that a person put in the wrong place."""
         self.lost: set[str] = set()
+        self.checked = 0
         self._since_backup: list[str] = []
         self._acked_since: list[int] = []
+        self._told_then = 0
         self._counter = 0
 
     # --- the ward and the EMR ---
@@ -170,78 +137,123 @@ class Lab:
             if set(ASKED[other.code]) & set(ASKED[code]):
                 tube.disturbed = True
         pid = said or tube.said
-        order = Order(f"P{self.next()}", tube, code, [self._said(pid, tube)])
         if said:
             tube.disturbed = True
+        order = Order(f"P{self.next()}", code)
         self.orders[order.placer] = order
-        self._emr_says("NW", order, pid)
+        self._emr_says("NW", order, tube, pid)
         return order
 
     def of(self, tube: Tube) -> list[Order]:
-        """The orders of a tube."""
-        return [order for order in self.orders.values() if order.tube is tube]
+        """The orders that stand on a tube, open or not, now."""
+        return [order for order in self.orders.values() if order.now.tube is tube]
 
     def cancel(self, order: Order, word: str) -> None:
         """The EMR takes an order back: CA or DC."""
-        order.is_open, order.tube.disturbed = False, True
-        self._emr_says(word, order, order.history[-1].pid)
+        order.now.tube.disturbed = True
+        self._emr_says(word, order, order.now.tube, order.now.pid)
 
     def reopen(self, order: Order) -> None:
         """The EMR sends a cancelled order anew under its number."""
-        order.is_open, order.tube.disturbed = True, True
-        self._emr_says("NW", order, order.history[-1].pid)
+        order.now.tube.disturbed = True
+        self._emr_says("NW", order, order.now.tube, order.now.pid)
 
     def correct(self, order: Order) -> None:
         """The EMR mends the patient of an order."""
-        order.tube.disturbed = True
-        order.history.append(self._said(order.tube.said, order.tube))
-        self._emr_says("XO", order, order.tube.said)
+        order.now.tube.disturbed = True
+        self._emr_says("XO", order, order.now.tube, order.now.tube.said)
 
     def move(self, order: Order, tube: Tube) -> None:
-        """The EMR finds that an order belongs on another tube of the same person."""
-        for one in (order.tube, tube):
+        """The EMR says that an order is for another tube."""
+        for one in (order.now.tube, tube):
             one.disturbed = True
-        order.tube = tube
-        order.history.append(self._said(tube.said, tube))
-        self._emr_says("XO", order, tube.said)
+        self._emr_says("XO", order, tube, order.now.pid)
 
-    def update(self, person: str) -> None:
-        """The EMR has another name for somebody (A08): nobody else's results, and none of them twice."""
-        birth, sex = _BIRTHS[person]
-        number = PEOPLE[person][0]
-        self._take_order_message(
-            f"MSH|^~\\&|HIS|H|||{self._clock()}||ADT^A08^ADT_A01|{self.next()}|P|2.5.1\r"
-            f"EVN||{self._clock()}\rPID|1||{number}^^^TH^MR||TEN^MOI||{birth}|{sex}\rPV1|1|I\r".encode()
-        )
+    def aliquot(self, parent: Tube, *, with_order: str) -> Tube:
+        """A tube is filled from another one, and the EMR says so, with an order on either (a code); "": with that of the parent."""
+        tube = Tube(self.next(), f"L{self.next():03}", parent.person, parent.said, self.now, disturbed=parent.disturbed)
+        self.tubes.append(tube)
+        taken = Taken(self._last_delivery(), parent)
+        tube.taken_from = taken
+        if with_order:
+            order = Order(f"P{self.next()}", with_order)
+            self.orders[order.placer] = order
+            for one in (tube, parent):
+                one.disturbed = True
+            self._emr_says("NW", order, tube, tube.said, parent=parent.specimen, taken=taken)
+        elif mine := [o for o in self.of(parent) if o.now.is_open]:
+            self._emr_says("NW", mine[0], parent, mine[0].now.pid, container=tube.specimen, taken=taken)
+        else:
+            tube.taken_from = None  # there is no message that could say so
+        return tube
 
     def merge(self) -> None:
         """The EMR finds that two numbers are one person."""
         survivor, merged = PEOPLE["lan"]
-        for order in self.orders.values():
-            if order.history[-1].pid == merged:
-                order.history.append(self._said(survivor, order.tube))
-                order.tube.disturbed = True
-        birth, sex = _BIRTHS["lan"]
-        self._take_order_message(
+        stands = [
+            self._stand(order, old.tube, survivor, is_open=old.is_open)
+            for order in self.orders.values()
+            for old in order.stands()
+            if old.pid == merged
+        ]
+        for one in stands:
+            one.tube.disturbed = True
+        self._tell(
             f"MSH|^~\\&|HIS|H|||{self._clock()}||ADT^A40^ADT_A39|{self.next()}|P|2.5.1\r"
-            f"EVN||{self._clock()}\rPID|1||{survivor}^^^TH^MR||TEN^HO||{birth}|{sex}\rMRG|{merged}^^^TH^MR\r".encode()
+            f"EVN||{self._clock()}\r{self._pid(survivor)}MRG|{merged}^^^TH^MR\r",
+            stands,
         )
 
-    def _emr_says(self, word: str, order: Order, pid: str) -> None:
-        person = next(name for name, ids in PEOPLE.items() if pid in ids)
-        birth, sex = _BIRTHS[person]
-        self._take_order_message(
-            (
-                f"MSH|^~\\&|HIS|H|||{self._clock()}||OML^O21^OML_O21|{self.next()}|P|2.5.1\r"
-                f"PID|1||{pid}^^^TH^MR||TEN^HO||{birth}|{sex}\rORC|{word}|{order.placer}\r"
-                f"OBR|1|{order.placer}||{order.code}^test|||{order.tube.drawn:%Y%m%d%H%M%S}\r"
-                f"SPM|1|{order.tube.specimen}||BLD\r"
-            ).encode()
+    def update(self, pid: str, *, right: bool) -> None:
+        """The EMR has new particulars of a patient (A08), right ones or mistyped ones."""
+        self.births[pid] = BIRTHS[who_has(pid)][0] if right else MISTYPED
+        stands = [
+            self._stand(order, old.tube, pid, is_open=old.is_open)
+            for order in self.orders.values()
+            for old in order.stands()
+            if old.pid == pid
+        ]
+        for one in stands:
+            one.tube.disturbed = True
+        self._tell(
+            f"MSH|^~\\&|HIS|H|||{self._clock()}||ADT^A08^ADT_A01|{self.next()}|P|2.5.1\r"
+            f"EVN||{self._clock()}\r{self._pid(pid)}PV1|1|I\r",
+            stands,
         )
 
-    def _take_order_message(self, raw: bytes) -> None:
-        self.order_bytes.append(raw)
-        self.again(raw)
+    def _stand(self, order: Order, tube: Tube, pid: str, *, is_open: bool) -> Stand:
+        stand = Stand(self._last_delivery(), self.now, tube, pid, self.births[pid], is_open)
+        # Behind the last word about this tube, so that the last of all stays what it is.
+        at = max(n for n, one in enumerate(order.history) if one.tube is tube)
+        order.history.insert(at + 1, stand)
+        return stand
+
+    def _pid(self, pid: str) -> str:
+        return f"PID|1||{pid}^^^TH^MR||TEN^HO||{self.births[pid]}|{BIRTHS[who_has(pid)][1]}\r"
+
+    def _emr_says(
+        self, word: str, order: Order, tube: Tube, pid: str, *, parent: str = "", container: str = "", taken: Taken | None = None
+    ) -> None:  # fmt: skip
+        said: list[Stand | Taken] = [taken] if taken else []
+        if order.history and order.now.tube is not tube:
+            old = order.now
+            order.history.append(Stand(self._last_delivery(), self.now, old.tube, old.pid, old.born, is_open=False))
+            said.append(order.now)
+        is_open = word in ("NW", "XO")
+        # A cancellation names the order; what it says of the patient changes nothing.
+        born = self.births[pid] if is_open else order.now.born
+        order.history.append(Stand(self._last_delivery(), self.now, tube, pid, born, is_open))
+        said.append(order.now)
+        self._tell(
+            f"MSH|^~\\&|HIS|H|||{self._clock()}||OML^O21^OML_O21|{self.next()}|P|2.5.1\r{self._pid(pid)}"
+            f"ORC|{word}|{order.placer}\rOBR|1|{order.placer}||{order.code}^test|||{tube.drawn:%Y%m%d%H%M%S}\r"
+            f"SPM|1|{tube.specimen}|{parent}|BLD\r" + (f"SAC|||{container}|{tube.specimen}\r" if container else ""),
+            said,
+        )
+
+    def _tell(self, message: str, says: Sequence[Stand | Taken]) -> None:
+        self.told.append((message.encode(), says))
+        self.again(message.encode())
 
     def again(self, raw: bytes) -> None:
         """An order message reaches the gateway, the first time or once more."""
@@ -283,7 +295,8 @@ class Lab:
         rows = ["H|\\^&|||Simulated"]
         when = f"{measured:%Y%m%d%H%M%S}" if measured else ""
         for number, (tube, label, results) in enumerate(parts, 1):
-            rows.append(f"P|{number}||{tube.said if naming and tube else ''}")
+            born = BIRTHS[tube.person][0] if naming and tube else ""
+            rows.append(f"P|{number}||{tube.said if naming and tube else ''}||||{born}")
             rows.append(f"O|{number}|{label}||{'^^^' + results[0][0]}|R||||||{'Q' if tube is None else ''}")
             rows += [
                 f"R|{at}|^^^{test}|{value}|{_UNITS[test]}||N||{status}||||{when}"
@@ -296,7 +309,8 @@ class Lab:
         number = self.next()
         value = f"{number}.{number % 10}0"
         in_emr = str(Decimal(value) * 10) if test == "HGB" else value
-        self.values[value] = Sent(value, tube, test, in_emr, tube.said if naming else None, self.now)
+        born = BIRTHS[tube.person][0] if naming else None
+        self.values[value] = Sent(tube, test, in_emr, tube.said if naming else None, born)
         return value
 
     def arrive(self, instrument: str, raw: bytes) -> int:
@@ -308,14 +322,13 @@ class Lab:
         for tube in self.tubes:
             if f"|{tube.specimen}|" in raw.decode():
                 self.seen[tube.specimen] = max(self.now, self.seen.get(tube.specimen, self.now))
+        for row in raw.decode().split("\r"):
+            if row.startswith("R|") and (sent := self.values.get(row.split("|")[3])):
+                sent.arrivals.append(self.now)
         self._acked_since.append(number)
         self.queue.append(number)
         self.sent.append((instrument, raw))
         return number
-
-    def forget(self, number: int) -> None:
-        """A message was taken out because it is old and done with."""
-        self.acked.pop(number, None)
 
     def process(self) -> None:
         """Everything that is stored is processed, in order."""
@@ -333,9 +346,6 @@ class Lab:
         assert self.fingerprint() == before, "D5: something of a transaction that was cut is on disk"
         self.queue = list(self.disk.run(lambda c: journal.unprocessed(c, 1000)))
 
-    def _said(self, pid: str, tube: Tube) -> Said:
-        return Said(self._last_delivery(), self.now, pid, tube)
-
     def _last_delivery(self) -> int:
         return int(self.rows("SELECT coalesce(max(id), 0) FROM delivery")[0][0])
 
@@ -349,8 +359,8 @@ class Lab:
         ]
 
     def rows(self, query: str) -> list[Any]:
-        """What the gateway's store says, in a transaction of its own."""
-        return self.disk.run(lambda c: [tuple(row) for row in c.execute(text(query))])
+        """Of the store, as it is committed."""
+        return self.disk.read(query)
 
     # --- time ---
 
@@ -397,7 +407,7 @@ class Lab:
         self.disk.back_up()
         self._since_backup.clear()
         self._acked_since.clear()
-        self._orders_then = len(self.order_bytes)
+        self._told_then = len(self.told)
 
     def restore(self) -> None:
         """The copy is put back; what was acknowledged since is gone with the disk, and the EMR tells its orders again."""
@@ -410,7 +420,26 @@ class Lab:
         for tube in self.tubes:
             tube.disturbed = True
         last = self._last_delivery()
-        for order in self.orders.values():
-            order.history = [replace(said, behind=min(said.behind, last)) for said in order.history]
-        for raw in self.order_bytes[self._orders_then :]:
+        for _, says in self.told:
+            for one in says:
+                one.behind = min(one.behind, last)
+        for raw, says in self.told[self._told_then :]:
+            for one in says:
+                one.behind = self._last_delivery()
             self.again(raw)
+
+    # --- what is old ---
+
+    def prune(self, days: int) -> None:
+        """What is done with and older than that goes; E7: nothing else does."""
+        before = self.now - timedelta(days=days)
+        us = int(before.timestamp() * 1_000_000)
+        open_now = {name: set(self.rows(query.format(us=us))) for name, query in _STAYS.items()}
+        done = prune.Pruned(more=True)
+        while done.more:
+            done = self.disk.run(lambda c: prune.prune(c, before))
+        for name, rows in open_now.items():
+            (table,) = {query.split(" FROM ")[1].split(" ")[0] for n, query in _STAYS.items() if n == name}
+            assert rows <= set(self.rows(f"SELECT id FROM {table}")), f"E7: {name}"
+        kept = {number for (number,) in self.rows("SELECT id FROM transmission")}
+        self.acked = {number: raw for number, raw in self.acked.items() if number in kept}

@@ -1,4 +1,7 @@
-"""A person who knows the truth, with what `labgateway parked` shows: releases, rejects, moves, takes back."""
+"""People who decide: they look at the tube, so they know the truth, and they see the row as it was some time ago.
+
+What they release is where it belongs, unless they err, which the model then knows as well.
+"""
 
 from __future__ import annotations
 
@@ -6,102 +9,100 @@ from typing import Any
 
 from labgateway.errors import LabgatewayError
 from labgateway.pipeline import deeds
-from tests.simulation.lab import ASKED, PEOPLE, RULES, Lab, Order, Sent
+from tests.simulation.lab import RULES, Lab
+from tests.simulation.truth import ASKED, PEOPLE, Order, Sent, line_of
 
-_ROWS = (
-    "SELECT o.id, o.value, o.original_value, o.row_version, l.placer FROM observation o "
-    "LEFT JOIN lab_order l ON l.id = o.order_id WHERE {which} ORDER BY o.received_at, o.id"
+_OF = "SELECT id, coalesce(original_value, value), row_version, state, specimen FROM observation o WHERE "
+_STANDS = (
+    "state = 'released' AND letter NOT IN ('W', 'D') AND NOT EXISTS "
+    "(SELECT 1 FROM observation l WHERE l.replaces = o.id AND l.state = 'released')"
 )
-_OUT = "o.state = 'released' AND o.letter NOT IN ('W', 'D')"
 
 
-def review(lab: Lab, nth: int, *, stale: bool, checked: bool) -> None:
-    """Something held: released for its own order, else rejected. checked: the person also says that the identity is."""
-    if (seen := _pick(lab, "o.state = 'held'", nth)) is None:
-        return
-    number, version, sent, _ = seen
-    if stale:
-        _refused(lab, number, version + 1, ("release", "reject", "relink"))
-        return
-    mine = _orders(lab, sent)
-    if len(mine) == 1:
-        wish = {"action": "release", "order": _row(lab, mine[0]), "identity_checked": checked}
-        if _does(lab, number, version, wish):
-            _by_hand(lab, sent, mine[0])
-            return
-    assert _does(lab, number, version, {"action": "reject"})
-
-
-def move(lab: Lab, nth: int, *, out: bool) -> None:
-    """Something is moved to an order of the tube that it was measured in. out: of what has gone out."""
-    if (seen := _pick(lab, _OUT if out else "o.state IN ('held', 'waiting')", nth)) is None:
-        return
-    number, version, sent, placer = seen
-    for order in _orders(lab, sent):
-        wish = {"action": "relink", "order": _row(lab, order), "identity_checked": True}
-        if order.placer != placer and _does(lab, number, version, wish):
-            _by_hand(lab, sent, order)
-            lab.persons_hand.add(placer or "")
-            assert out or lab.rows(f"SELECT state FROM observation WHERE id = '{number}'") == [("released",)]
-            _refused(lab, number, version, ("relink", "reject"))
-            return
-
-
-def take_back(lab: Lab, nth: int) -> None:
-    """Something that has gone out was wrong."""
-    if (seen := _pick(lab, _OUT, nth)) is None:
-        return
-    number, version, sent, placer = seen
-    if _does(lab, number, version, {"action": "reject"}):
-        lab.persons_hand.add(placer or "")
-        assert sent is not None
-        sent.tube.disturbed = True
-
-
-def _pick(lab: Lab, which: str, nth: int) -> tuple[str, int, Sent | None, str | None] | None:
-    rows = lab.rows(_ROWS.format(which=which))
-    if not rows:
-        return None
-    number, value, original, version, placer = rows[nth % len(rows)]
-    return number, version, lab.values.get(original or value or ""), placer
-
-
-def _orders(lab: Lab, sent: Sent | None) -> list[Order]:
-    """The open orders of the tube that ask for the test, with their own patient."""
-    if sent is None:
-        return []
-    return [
-        order
-        for order in lab.of(sent.tube)
-        if order.is_open and sent.test in ASKED[order.code] and order.history[-1].pid in PEOPLE[order.tube.person]
-    ]
-
-
-def _row(lab: Lab, order: Order) -> int:
-    rows = lab.rows(f"SELECT id FROM lab_order WHERE placer = '{order.placer}' AND specimen = '{order.tube.specimen}'")
-    return int(rows[0][0]) if rows else 0
-
-
-def _by_hand(lab: Lab, sent: Sent | None, order: Order) -> None:
-    assert sent is not None
-    sent.tube.disturbed = True
-    lab.by_person.add(sent.value)
-    lab.persons_hand.add(order.placer)
-
-
-def _does(lab: Lab, number: str, version: int, wish: dict[str, Any]) -> bool:
-    """Carry it out; a refusal changes nothing."""
-    before = lab.fingerprint()
-    request = {"id": number, "who": "N. T. Hoa", "because": "looked at the tube", "version": version, **wish}
+def _decide(lab: Lab, action: str, number: str, version: int, **more: Any) -> bool:
+    """Is it done? What went out by it is the person's."""
+    wish = {"action": action, "id": number, "who": "N. T. Hoa", "because": "looked at the tube", "version": version}
     try:
-        lab.disk.run(deeds.deed(request, RULES, lab.now))
+        done = lab.disk.run(deeds.deed({**wish, **more}, RULES, lab.now))
     except LabgatewayError:
-        assert lab.fingerprint() == before, "refused, and yet something changed"
         return False
+    lab.by_hand |= {number} if action != "reject" else set()
+    lab.by_hand |= {about.split(" ")[1] for _, about in done.besides}
     return True
 
 
-def _refused(lab: Lab, number: str, version: int, actions: tuple[str, ...]) -> None:
-    for action in actions:
-        wish = {"action": action, "identity_checked": True}
-        assert not _does(lab, number, version, wish), "P9: decided on a row that the person had not seen"
+def _belongs(lab: Lab, sent: Sent) -> list[Order]:
+    """The open orders of the tube itself, or of what it was taken from, that ask for the test and name the right person."""
+    return [
+        order
+        for tube in line_of(sent.tube)
+        for order in lab.of(tube)
+        if order.now.is_open and sent.test in ASKED[order.code] and order.now.pid in PEOPLE[tube.person]
+    ]
+
+
+def _row_of(lab: Lab, order: Order) -> int:
+    found = lab.rows(
+        f"SELECT id FROM lab_order WHERE placer = '{order.placer}' AND specimen = '{order.now.tube.specimen}'"
+    )
+    return int(found[0][0]) if found else 0
+
+
+def stale(lab: Lab, nth: int) -> None:
+    """P9: whoever decides about another version than the one that stands is refused, whatever the deed."""
+    rows = lab.rows(f"{_OF} state IN ('held', 'waiting', 'released') ORDER BY id DESC LIMIT 4")
+    if not rows:
+        return
+    number, _, version, *_ = rows[nth % len(rows)]
+    before = lab.fingerprint()
+    for action in ("release", "reject", "relink"):
+        for other in (version + 1, version - 1):
+            assert not _decide(lab, action, number, other, identity_checked=True, to="A100"), "P9: a stale page"
+    assert lab.fingerprint() == before
+
+
+def review(lab: Lab, nth: int) -> None:
+    """Something held: released for its own order, else rejected."""
+    rows = lab.rows(f"{_OF} state = 'held' ORDER BY id")
+    if not rows:
+        return
+    number, value, version, *_ = rows[nth % len(rows)]
+    sent = lab.values.get(value or "")
+    mine = _belongs(lab, sent) if sent else []
+    if len(mine) == 1 and _decide(lab, "release", number, version, order=_row_of(lab, mine[0]), identity_checked=True):
+        return
+    assert _decide(lab, "reject", number, version)
+
+
+def take_back(lab: Lab, nth: int) -> None:
+    """Something that stands in the EMR is said to be wrong (W)."""
+    rows = lab.rows(f"{_OF} {_STANDS} ORDER BY id DESC LIMIT 4")
+    if rows:
+        number, _, version, *_ = rows[nth % len(rows)]
+        assert _decide(lab, "reject", number, version), "nothing speaks against taking it back"
+
+
+def relink(lab: Lab, nth: int, *, errs: bool) -> None:
+    """A result is moved to the order it belongs to, or, by a person's mistake, to any other that asks for the test."""
+    rows = lab.rows(f"{_OF} (state IN ('held', 'waiting') OR {_STANDS}) ORDER BY id DESC LIMIT 6")
+    known = [(row, sent) for row in rows if (sent := lab.values.get(row[1] or ""))]
+    if not known:
+        return
+    (number, _, version, *_), sent = known[nth % len(known)]
+    right = _belongs(lab, sent)
+    if errs:
+        others = [o for o in lab.orders.values() if o.now.is_open and sent.test in ASKED[o.code] and o not in right]
+        right = others[-1:]
+    if len(right) != 1:
+        return
+    (order,) = right
+    before = set(lab.by_hand)
+    if (
+        _decide(
+            lab, "relink", number, version, to=order.now.tube.specimen, order=_row_of(lab, order), identity_checked=True
+        )
+        and errs
+    ):
+        lab.mistaken |= (lab.by_hand - before) | {number}
+    elif not errs and lab.by_hand != before:
+        lab.mistaken.discard(number)

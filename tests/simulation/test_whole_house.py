@@ -21,15 +21,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.simulation import persons, pruning
-from tests.simulation.lab import ASKED, PEOPLE, TESTS, WINDOW_H, Lab, Tube
+from tests.simulation import persons
+from tests.simulation.lab import Lab
 from tests.simulation.promises import check
+from tests.simulation.truth import ASKED, BIRTHS, PEOPLE, TESTS, WINDOW_H, Order, Tube, in_window, line_of
 
 _LABELS = st.sampled_from(["A100", "A101", "B200", "0123", "123"])
 _NTH = st.integers(0, 3)
 """How far back: mostly what is new."""
 _CODES = st.sampled_from(sorted(ASKED))
-RARE = ("merge", "update", "order again", "control", "crash", "crash", "back up", "restore", "prune")
+_PIDS = st.sampled_from([pid for ids in PEOPLE.values() for pid in ids])
+RARE = ("merge", "order again", "control", "crash", "crash", "back up", "restore", "old bytes again", "prune")
 
 
 class WholeHouse(RuleBasedStateMachine):
@@ -59,6 +61,9 @@ class WholeHouse(RuleBasedStateMachine):
 
     def _tube(self, nth: int) -> Tube:
         return self.lab.tubes[-1 - nth % len(self.lab.tubes)]
+
+    def _order(self, nth: int) -> Order:
+        return list(self.lab.orders.values())[-1 - nth % len(self.lab.orders)]
 
     # --- ward and EMR ---
 
@@ -133,6 +138,71 @@ class WholeHouse(RuleBasedStateMachine):
                     self.lab.cancel(order, word)
 
     @rule(
+        person=st.sampled_from(sorted(PEOPLE)), codes=st.sampled_from([("HGB", "CBC"), ("CBC", "HGB"), ("GLU", "GLU"), ("CBC", "CBC")]),
+        how=st.permutations(["one", "two", "measure", "measure"]), word=st.sampled_from(["", "CA", "DC"]), wrong=st.booleans(),
+    )  # fmt: skip
+    def ordered_twice(self, person: str, codes: tuple[str, str], how: list[str], word: str, wrong: bool) -> None:
+        """One tube, two orders that ask for the same test, perhaps one for somebody else; perhaps the second is taken back."""
+        tube = self.lab.draw(f"Z{self.lab.next():03}", person, PEOPLE[person][0])
+        other = next(ids[0] for who, ids in PEOPLE.items() if who != person) if wrong else None
+        second = None
+        for step in how:
+            match step:
+                case "one":
+                    self.lab.order(tube, codes[0])
+                case "two":
+                    second = self.lab.order(tube, codes[1], said=other)
+                case _:
+                    self._measure(tube, set(ASKED[codes[0]]), "a1", "F", naming=False, timed=True, now=True)
+        if word and second is not None:
+            self.lab.cancel(second, word)
+            self._measure(tube, set(ASKED[codes[0]]), "a1", "F", naming=False, timed=True, now=True)
+
+    @rule(
+        person=st.sampled_from(sorted(PEOPLE)), code=_CODES, late=st.booleans(), naming=st.booleans(),
+        with_order=st.sampled_from(["", "", "GLU", "CBC"]), which=st.lists(st.integers(0, 2), min_size=1, max_size=3),
+    )  # fmt: skip
+    def tubes_from_a_tube(
+        self, person: str, code: str, late: bool, naming: bool, with_order: str, which: list[int]
+    ) -> None:
+        """Blood is filled into another tube and into a third; any of them is measured, perhaps before that is said."""
+        first = self.lab.draw(f"Q{self.lab.next():03}", person, PEOPLE[person][0])
+        self.lab.order(first, code)
+        tubes = [first, self.lab.aliquot(first, with_order=with_order)]
+        if late:
+            self._measure(tubes[-1], set(ASKED[code]), "a1", "F", naming=naming, timed=True, now=True)
+        tubes.append(self.lab.aliquot(tubes[-1], with_order=with_order))
+        for nth in which:
+            self._measure(tubes[nth], set(ASKED[code]), "a1", "F", naming=naming, timed=True, now=True)
+
+    @precondition(lambda self: self.lab.tubes)
+    @rule(nth=_NTH, with_order=st.sampled_from(["", "", "GLU", "CBC"]))
+    def aliquot(self, nth: int, with_order: str) -> None:
+        """Of any tube whose label is on no other."""
+        if not self.lab.is_shared(self._tube(nth)):
+            self.lab.aliquot(self._tube(nth), with_order=with_order)
+
+    @precondition(lambda self: self.lab.orders)
+    @rule(nth=_NTH, other=_NTH)
+    def move(self, nth: int, other: int) -> None:
+        """An order is said to be for another tube of the same person, and perhaps back again."""
+        order, tube = self._order(nth), self._tube(other)
+        if (
+            tube.person == order.now.tube.person
+            and not self.lab.is_shared(tube)
+            and not self.lab.is_shared(order.now.tube)
+        ):
+            self.lab.move(order, tube)
+
+    @rule(pid=_PIDS, right=st.booleans(), measured=st.booleans())
+    def update(self, pid: str, right: bool, measured: bool) -> None:
+        """The EMR mistypes a birth date, or mends it."""
+        tube = self.lab.tubes[-1] if self.lab.tubes else None
+        self.lab.update(pid, right=right)
+        if measured and tube is not None:
+            self._measure(tube, {"GLU", "HGB"}, "a1", "F", naming=True, timed=True, now=True)
+
+    @rule(
         statuses=st.lists(st.sampled_from("FPC"), min_size=2, max_size=4),
         test=st.sampled_from(TESTS),
         timed=st.booleans(),
@@ -166,7 +236,7 @@ class WholeHouse(RuleBasedStateMachine):
     @rule(nth=_NTH, how=st.sampled_from(["CA", "DC", "again", "correct"]))
     def change(self, nth: int, how: str) -> None:
         """The EMR cancels an order, places a cancelled one again, or mends its patient."""
-        order = list(self.lab.orders.values())[-1 - nth % len(self.lab.orders)]
+        order = self._order(nth)
         match how:
             case "again":
                 self.lab.reopen(order)
@@ -174,25 +244,6 @@ class WholeHouse(RuleBasedStateMachine):
                 self.lab.correct(order)
             case word:
                 self.lab.cancel(order, word)
-
-    @rule(
-        person=st.sampled_from(sorted(PEOPLE)),
-        code=_CODES,
-        before=st.booleans(),
-        after=st.booleans(),
-        again=st.booleans(),
-    )
-    def an_order_moves(self, person: str, code: str, before: bool, after: bool, again: bool) -> None:
-        """An order was on the wrong tube of its patient; either tube may be measured, and the move said again."""
-        first, second = (self.lab.draw(f"Z{self.lab.next():03}", person, PEOPLE[person][0]) for _ in range(2))
-        order = self.lab.order(first, code)
-        if before:
-            self._measure(first, set(ASKED[code]), "a1", "F", naming=True, timed=True, now=True)
-        self.lab.move(order, second)
-        if after:
-            self._measure(second, set(ASKED[code]), "a1", "F", naming=False, timed=True, now=True)
-        if again:
-            self.lab.again(self.lab.order_bytes[-1])
 
     # --- analyzers ---
 
@@ -212,7 +263,7 @@ class WholeHouse(RuleBasedStateMachine):
     ) -> None:
         if not self.lab.may_measure(tube, naming=naming):
             return
-        clear = [test for test in sorted(tests) if now and self._is_clear(tube, test, status)]
+        clear = [test for test in sorted(tests) if now and self._is_clear(tube, test, status, naming=naming)]
         results = [(test, self.lab.value(tube, test, naming=naming), status) for test in sorted(tests)]
         tube.measured |= tests
         self.lab.arrive(
@@ -223,20 +274,32 @@ class WholeHouse(RuleBasedStateMachine):
             self.lab.process()
         for test, value, _ in results:
             if test in clear:
-                rows = self.lab.rows(f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'")
-                assert rows == [("released",)], f"nothing stands against it, and it is {rows}"
+                rows = self._became(value)
+                assert rows == ["released"], f"nothing stands against it, and it is {rows}"
 
-    def _is_clear(self, tube: Tube, test: str, status: str) -> bool:
-        """Would anybody hold this? One tube, one order that nothing happened to, the first word about the test."""
-        asking = [order for order in self.lab.of(tube) if test in ASKED[order.code]]
+    def _became(self, value: str) -> list[str]:
+        """What became of a value."""
+        query = f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'"
+        return [str(row[0]) for row in self.lab.rows(query)]
+
+    def _is_clear(self, tube: Tube, test: str, status: str, *, naming: bool) -> bool:
+        """Would anybody hold this? One order that nothing happened to, the first word about the test on any of its tubes."""
+        line = line_of(tube)
+        near = [t for t in self.lab.tubes if set(line_of(t)) & set(line)]
+        asking = [o for one in line for o in self.lab.of(one) if test in ASKED[o.code]]
         return (
             status == "F"
-            and not tube.disturbed
+            and not any(one.disturbed for one in near)
             and not self.lab.queue
-            and test not in tube.measured
+            and not any(test in one.measured for one in near)
             and len(asking) == 1
-            and timedelta(0) <= self.lab.now - tube.drawn < timedelta(hours=WINDOW_H - 1)
+            and asking[0].now.is_open
+            and in_window(asking[0].now.tube, self.lab.now)
+            and not (naming and asking[0].now.born != self._born(tube))
         )
+
+    def _born(self, tube: Tube) -> str:
+        return BIRTHS[tube.person][0]
 
     @precondition(lambda self: len(self.lab.tubes) > 1)
     @rule(first=_NTH, second=_NTH, test=st.sampled_from(TESTS))
@@ -257,14 +320,16 @@ class WholeHouse(RuleBasedStateMachine):
         value = self.lab.value(tube, test, naming=False)
         self.lab.arrive("a1", self.lab.message([(tube, label, [(test, value, "F")])], naming=False, measured=None))
         self.lab.process()
-        rows = self.lab.rows(f"SELECT state FROM observation WHERE coalesce(original_value, value) = '{value}'")
-        assert rows[0][0] in ("held", "waiting"), "P2"
+        assert self._became(value)[0] in ("held", "waiting"), "P2"
 
     @precondition(lambda self: self.lab.sent)
     @rule(nth=_NTH)
     def send_again(self, nth: int) -> None:
         """An instrument lost our ACK and sends the same bytes once more."""
-        instrument, raw = self.lab.sent[-1 - nth % len(self.lab.sent)]
+        self._again(self.lab.sent[-1 - nth % len(self.lab.sent)])
+
+    def _again(self, message: tuple[str, bytes]) -> None:
+        instrument, raw = message
         tubes = [t for t in self.lab.tubes if f"|{t.specimen}|" in raw.decode()]
         if all(self.lab.may_measure(tube, naming=False) for tube in tubes):
             for tube in tubes:
@@ -288,35 +353,41 @@ class WholeHouse(RuleBasedStateMachine):
         """The EMR takes everything."""
         self.lab.drain()
 
-    @rule(nth=_NTH, how=st.sampled_from(["stale", "quick", "checked", "move", "move what is out", "take back"]))
-    def a_person(self, nth: int, how: str) -> None:
-        """A person looks at something held, or at what has gone out."""
-        match how:
-            case "move" | "move what is out":
-                persons.move(self.lab, nth, out=how != "move")
+    @rule(nth=_NTH, what=st.sampled_from(["review", "review", "stale", "take back", "relink", "relink", "err"]))
+    def decide(self, nth: int, what: str) -> None:
+        """A person decides about something that is held, waits, or is out."""
+        match what:
+            case "review":
+                persons.review(self.lab, nth)
+            case "stale":
+                persons.stale(self.lab, nth)
             case "take back":
                 persons.take_back(self.lab, nth)
-            case _:
-                persons.review(self.lab, nth, stale=how == "stale", checked=how == "checked")
+            case word:
+                persons.relink(self.lab, nth, errs=word == "err")
 
     @rule(minutes=st.sampled_from([-20, 1, 30, 300, 24 * 60, 80 * 60, 330 * 60]))
     def pass_time(self, minutes: int) -> None:
         """The wall clock moves."""
         self.lab.pass_time(timedelta(minutes=minutes))
 
-    @rule(what=st.sampled_from(RARE), label=_LABELS, test=st.sampled_from(TESTS), after=st.integers(0, 60))
-    def something_rare(self, what: str, label: str, test: str, after: int) -> None:
+    @rule(
+        what=st.sampled_from(RARE), label=_LABELS, test=st.sampled_from(TESTS), after=st.integers(0, 60),
+        days=st.sampled_from([0, 0, 31, 45]),
+    )  # fmt: skip
+    def something_rare(self, what: str, label: str, test: str, after: int, days: int) -> None:
         """What happens once in a while."""
         lab = self.lab
         match what:
             case "merge":
                 lab.merge()
-            case "update":
-                lab.update(sorted(PEOPLE)[after % len(PEOPLE)])
+            case "order again" if lab.told:
+                lab.again(lab.told[-1][0])
+            case "old bytes again" if lab.sent:
+                self._again(lab.sent[after % len(lab.sent)])
             case "prune":
-                pruning.take_out(lab)
-            case "order again" if lab.order_bytes:
-                lab.again(lab.order_bytes[-1])
+                lab.pass_time(timedelta(days=days))
+                lab.prune(30)
             case "control":
                 value = f"9{lab.next()}.1"
                 lab.arrive("a1", lab.message([(None, label, [(test, value, "F")])], naming=False, measured=None))

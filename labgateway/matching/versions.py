@@ -116,7 +116,7 @@ class Fresh:
 class Prior:
     """An earlier observation. id: of the observation. letter: what went out, or will when it waits or is held.
 
-    by_person: a person decided what became of it.
+    by_person: a person decided what became of it. replaces: the observation that it went out behind.
     """
 
     id: str
@@ -124,6 +124,7 @@ class Prior:
     letter: ResultLetter
     state: ObservationState
     by_person: bool = False
+    replaces: str | None = None
 
 
 @quick
@@ -191,9 +192,9 @@ def version(
 ) -> Version:
     """The answer of the table above.
 
-    priors: every other observation of new's specimen and test, in whatever state, the retractions (W, D) too: those
-    that went out in the order in which they did, which is that of receipt unless a person released
-    an older one later; others are passed over. rerun: the mapping line's word. window_h, wait_h: the site's; two
+    priors: every other observation of new's specimen and test, in whatever state, the retractions (W, D) too, in the order
+    of receipt; which of them went out behind which, each says itself (a person may release an older one later);
+    others are passed over. rerun: the mapping line's word. window_h, wait_h: the site's; two
     results of one order were received at most both of them apart, so what lies further back is an earlier use of
     the order's number. window_h alone: how long a specimen id stands for one tube where no order says so.
     """
@@ -214,7 +215,7 @@ def version(
             return Duplicate(prior.id)
     if new.place is None:
         return First(letter_of(new))
-    live = [p for p in counting if p.state in _LIVE and p.fresh.place is not None]
+    live = _as_they_went_out([p for p in counting if p.state in _LIVE and p.fresh.place is not None])
     if moved := [p for p in counting if p.fresh.place not in (None, new.place)]:
         return Hold(Problem(Reason.ORDER_CHANGED), moved[-1].id)
     last = live[-1] if live else None
@@ -237,6 +238,7 @@ def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72, wait_h
     window, wait = timedelta(hours=window_h), timedelta(hours=wait_h)
     counting = [p for p in priors if _is_of_order(p, new) or _counts(p, new, window, wait)]
     live = [p for p in counting if p.state in _LIVE and new.place is not None and p.fresh.place == new.place]
+    live = _as_they_went_out(live)
     letter = letter_of(new)
     if not live or live[-1].letter in RETRACTED:
         return First(letter)
@@ -261,6 +263,16 @@ def _is_of_order(prior: Prior, new: Fresh) -> bool:
     if old.place is None or new.place is None or old.place.order is None:
         return False
     return (old.specimen, old.code, old.place.order) == (new.specimen, new.code, new.place.order)
+
+
+def _as_they_went_out(live: list[Prior]) -> list[Prior]:
+    """What stands in the EMR last: behind what was replaced, and behind what was taken back for good."""
+    replaced = {p.replaces for p in live}
+
+    def place(prior: Prior) -> int:
+        return 0 if prior.id in replaced else 1 if prior.letter in RETRACTED and prior.replaces else 2
+
+    return sorted(live, key=place)
 
 
 def _counts(prior: Prior, new: Fresh, window: timedelta, wait: timedelta) -> bool:

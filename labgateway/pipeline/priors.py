@@ -50,4 +50,5 @@ def _make_prior(
         one.letter,
         one.state,
         bool(one.decided_by),
+        one.replaces,
     )

@@ -3,7 +3,8 @@
 A message goes with its results and observations when all of it is done with: it was read (or superseded, or dismissed),
 no observation of it waits, is held or is in doubt, and no delivery of any of them waits, is
 parked or was found to differ at its destination. A delivery goes with the last
-observation that it carried. What is queued, held, parked or incomplete stays, however old (R11). What people did
+observation that it carried. An order goes when no observation names it and nothing on its specimen waits, is held or
+is in doubt. What is queued, held, parked or incomplete stays, however old (R11). What people did
 (audit) stays for ever.
 """
 
@@ -54,10 +55,22 @@ _DONE = """
                 WHERE l.observation_id = o.id AND (d.state IN ('waiting', 'parked') OR d.created_at >= :before
                     OR EXISTS (SELECT 1 FROM difference f WHERE f.delivery_id = d.id AND f.state = 'open')))))
 """
-_ORDERS_DONE = """
+_OPEN = "(o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL))"
+_NOT_ASKED_FOR = f"""
+    AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.specimen = lab_order.specimen AND {_OPEN})
+    AND NOT EXISTS (
+        SELECT 1 FROM aliquot a LEFT JOIN aliquot b ON b.parent = a.specimen LEFT JOIN aliquot c ON c.parent = b.specimen
+        LEFT JOIN aliquot d ON d.parent = c.specimen
+        JOIN observation o ON o.specimen IN (a.specimen, b.specimen, c.specimen, d.specimen)
+        WHERE a.parent = lab_order.specimen AND {_OPEN})
+"""  # noqa: S608  # a constant
+"""While something is open on its id, or on a tube taken from that, an order says something: one candidate less, and what is
+held as ambiguous would be matched."""
+_ORDERS_DONE = f"""
     received_at < :before AND changed_at < :before
     AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.order_id = lab_order.id OR o.beside_id = lab_order.id)
-"""
+    {_NOT_ASKED_FOR}
+"""  # noqa: S608  # constants
 _CHUNK = text(f"SELECT t.id FROM transmission t WHERE t.id < :below AND {_DONE} ORDER BY t.id LIMIT :n")  # noqa: S608
 _COUNTS = {
     "messages": text(f"SELECT count(*) FROM transmission t WHERE t.id < :below AND {_DONE}"),  # noqa: S608
@@ -85,6 +98,7 @@ def would(connection: Connection, before: datetime) -> Pruned:
                 "SELECT count(*) FROM lab_order WHERE received_at < :before AND changed_at < :before AND NOT EXISTS ("  # noqa: S608
                 "SELECT 1 FROM observation o JOIN transmission t ON t.id = o.transmission_id "
                 f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE}))"
+                + _NOT_ASKED_FOR
             ),
             values,
         ).scalar_one()
@@ -120,7 +134,8 @@ def prune(connection: Connection, before: datetime, limit: int = AT_ONCE) -> Pru
 
 
 def _orders(connection: Connection, before: datetime) -> int:
-    """Orders that no observation names any more, what came with them, and what instruments were told of them."""
+    """Orders that no observation names any more and nothing open may be about; what came with them, and what
+    instruments were told of them."""
     values = {"before": to_us(before)}
     count = connection.execute(text(f"DELETE FROM lab_order WHERE {_ORDERS_DONE}"), values).rowcount  # noqa: S608
     connection.execute(text("DELETE FROM order_message WHERE received_at < :before"), values)

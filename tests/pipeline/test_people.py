@@ -197,3 +197,36 @@ def test_a_name_and_a_reason() -> None:
     (one,) = lab.measure("S1", ("WBC", "5.1"))
     refused(lab, "who decides", "release", one.id, who=" ")
     refused(lab, "who decides", "release", one.id, because="")
+
+
+def test_what_a_person_releases_goes_behind_what_stands() -> None:
+    """Older values released after newer ones: each is a version of the one before it, and a resend is known by it."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC")
+    numbers = [lab.measure("S1", ("WBC", value))[0].id for value in ("5.1", "6.1", "7.1", "8.1")]
+    first, second, third, fourth = numbers
+    for one in (fourth, second, third):
+        lab.act("release", one)
+    assert [(s.letter, s.value, s.replaces) for s in lab.owed()] == [
+        ("F", "5.1", None),
+        ("C", "8.1", first),
+        ("C", "6.1", fourth),
+        ("C", "7.1", second),
+    ]
+    (again,) = lab.measure("S1", ("WBC", "8.1"))
+    assert again.state is ObservationState.HELD, "7.1 stands: 8.1 is not what the EMR has"
+    refused(lab, "A later version", "reject", fourth)
+
+
+def test_after_a_retraction_one_value_stands_at_most() -> None:
+    """An older value released behind W is what stands, though it was received before what was taken back."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC")
+    _, second, third = (lab.measure("S1", ("WBC", value))[0].id for value in ("5.1", "6.1", "7.1"))
+    fourth = lab.measure("S1", ("WBC", "8.1"))[0].id
+    lab.act("release", fourth)
+    lab.act("reject", fourth)
+    lab.act("release", second)
+    lab.act("release", third)
+    assert [(s.letter, s.value) for s in lab.owed()[2:]] == [("W", "8.1"), ("F", "6.1"), ("C", "7.1")]
+    assert lab.owed()[-1].replaces == second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from labgateway.errors import Problem, Reason
 from labgateway.model import ObservationState
 from labgateway.store import migrate, orders, outbox, prune, results, sqlite
 from labgateway.store.engine import Store
+from tests.pipeline.lab import Lab
 from tests.postgresql import schema
 from tests.store.kit import NOW, append, count, decided, later, order, result
 
@@ -185,3 +187,22 @@ async def _on(store: Store) -> None:
     assert await store.submit(lambda c: prune.prune(c, BEFORE)) == prune.Pruned(1, 1, 1, 2, 0, more=True)
     assert await store.submit(lambda c: prune.prune(c, BEFORE)) == prune.Pruned()
     assert await store.read(lambda c: count(c, "transmission")) == 2
+
+
+@pytest.mark.parametrize("tube", ["S1", "A1"])
+def test_no_order_goes_that_something_held_is_about(tube: str) -> None:
+    """One candidate less, and what is held as ambiguous would be matched when the EMR says anything more: on the tube, and
+    on one taken from it."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC", more=("SAC|||A1|S1",))
+    lab.order("S1", "O2", "WBC")
+    lab.order("S9", "O9", "WBC")
+    (one,) = lab.measure(tube, ("WBC", "5.1"))
+    lab.hours = 24 * 40
+    before = lab.now - timedelta(days=30)
+    assert lab.do(lambda c: prune.would(c, before)).orders == 1
+    assert lab.do(lambda c: prune.prune(c, before)).orders == 1
+    assert len(lab.orders("S1")) == 2
+    lab.order("S1", "O1", "WBC")
+    problem = lab.get(one.id).problem
+    assert problem is not None and problem.reason is Reason.AMBIGUOUS_ORDER

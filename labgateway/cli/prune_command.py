@@ -12,9 +12,10 @@ _EPILOG = """\
   labgateway prune --days 3650                         counts only, nothing is changed
   labgateway prune --days 3650 --now --by "Lan" --because "kept ten years, decision 12/2026"
 
-Taken out: messages older than that with their results, observations and settled deliveries, and orders that none of the remaining
-results answers and that nothing open may be about. Never, however old: what is not processed, parked, incomplete, waiting, held,
-in doubt, on its way to a destination, or found to differ there; and never the record of what people did. SQLite uses the room again, its file does not shrink.
+Taken out: messages older than that with their results, observations and settled deliveries, and orders that none of the
+remaining results answers and that nothing open may be about. Never, however old: what is not processed, parked, incomplete,
+waiting, held, in doubt, on its way to a destination, or found to differ there; and never the record of what people did. SQLite
+uses the room again, its file does not shrink.
 With [store] keep_days = N the service does it each day at [gateway] daily_at; the default keeps everything. How long a laboratory must keep
 results is said by law (in Vietnam they go with the patient's record: 10 years, 20 and 30 for some); make a backup first.
 """

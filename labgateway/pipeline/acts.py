@@ -102,7 +102,10 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
 
 
 def one_tube_speaks(connection: Connection, one: Stored | Decided, order: Order | None) -> None:
-    """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it."""
+    """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it.
+
+    Not from this one itself, which is taken back when it is moved.
+    """
     if order is None:
         return
     for tube in orders.siblings(connection, order.specimen):
@@ -112,9 +115,11 @@ def one_tube_speaks(connection: Connection, one: Stored | Decided, order: Order 
             for other in results.of_specimen(connection, tube)
             if other.order_id in mine and (other.code, other.state) == (one.code, ObservationState.RELEASED)
         ]
-        if told and told[-1].letter not in versions.RETRACTED:
+        replaced = {other.replaces for other in told}
+        stands = [o for o in told if o.id not in {*replaced, one.id} and o.letter not in versions.RETRACTED]
+        if stands:
             raise LabgatewayError(
-                f"Observation {told[-1].id} of another tube has answered this test of order {order.id}. Take it back first "
+                f"Observation {stands[-1].id} of another tube has answered this test of order {order.id}. Take it back first "
                 "(labgateway parked reject), or reject this one."
             )
 

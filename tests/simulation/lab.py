@@ -23,7 +23,7 @@ from labgateway.orders import OrderRules
 from labgateway.pipeline import take
 from labgateway.pipeline.order_book import take_orders
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules
-from labgateway.store import journal, outbox, prune
+from labgateway.store import journal, outbox
 from tests.simulation.chart import Chart
 from tests.simulation.disk import Disk
 from tests.simulation.truth import (
@@ -63,17 +63,6 @@ RULES = Rules(
     (DestinationRules("emr", lambda report, control_id: render(report, _SETTINGS, control_id)),),
 )
 _READING = OrderRules("his")
-
-
-_STAYS = {
-    "read not yet, or by a person": "SELECT id FROM transmission WHERE state NOT IN ('processed', 'superseded', 'dismissed')",
-    "young": "SELECT id FROM transmission WHERE received_at >= {us}",
-    "waits or is held": "SELECT id FROM observation WHERE state IN ('waiting', 'held')",
-    "in doubt": "SELECT id FROM observation WHERE state = 'released' AND reason IS NOT NULL",
-    "on its way or parked": "SELECT id FROM delivery WHERE state IN ('waiting', 'parked') OR created_at >= {us}",
-    "order of what stays": "SELECT id FROM lab_order WHERE received_at >= {us} OR changed_at >= {us}",
-}
-"""What prune may not touch. us: the moment before which is old, in microseconds."""
 
 
 class Lab:
@@ -330,6 +319,10 @@ class Lab:
         self.sent.append((instrument, raw))
         return number
 
+    def forget(self, number: int) -> None:
+        """A message was taken out because it is old and done with."""
+        self.acked.pop(number, None)
+
     def process(self) -> None:
         """Everything that is stored is processed, in order."""
         for number in self.queue:
@@ -427,19 +420,3 @@ class Lab:
             for one in says:
                 one.behind = self._last_delivery()
             self.again(raw)
-
-    # --- what is old ---
-
-    def prune(self, days: int) -> None:
-        """What is done with and older than that goes; E7: nothing else does."""
-        before = self.now - timedelta(days=days)
-        us = int(before.timestamp() * 1_000_000)
-        open_now = {name: set(self.rows(query.format(us=us))) for name, query in _STAYS.items()}
-        done = prune.Pruned(more=True)
-        while done.more:
-            done = self.disk.run(lambda c: prune.prune(c, before))
-        for name, rows in open_now.items():
-            (table,) = {query.split(" FROM ")[1].split(" ")[0] for n, query in _STAYS.items() if n == name}
-            assert rows <= set(self.rows(f"SELECT id FROM {table}")), f"E7: {name}"
-        kept = {number for (number,) in self.rows("SELECT id FROM transmission")}
-        self.acked = {number: raw for number, raw in self.acked.items() if number in kept}

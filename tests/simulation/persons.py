@@ -22,9 +22,11 @@ _STANDS = (
 def _decide(lab: Lab, action: str, number: str, version: int, **more: Any) -> bool:
     """Is it done? What went out by it is the person's."""
     wish = {"action": action, "id": number, "who": "N. T. Hoa", "because": "looked at the tube", "version": version}
+    before = lab.fingerprint()
     try:
         done = lab.disk.run(deeds.deed({**wish, **more}, RULES, lab.now))
     except LabgatewayError:
+        assert lab.fingerprint() == before, "refused, and yet something changed"
         return False
     lab.by_hand |= {number} if action != "reject" else set()
     lab.by_hand |= {about.split(" ")[1] for _, about in done.besides}

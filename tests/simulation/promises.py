@@ -101,8 +101,17 @@ def _identity(lab: Lab, entry: Entry, made: int) -> None:
     order = lab.orders[entry.placer]
     assert entry.code in ASKED[order.code], "P1: another test"
     assert entry.unit == _UNITS[entry.code], "V3"
-    if entry.id in lab.mistaken or entry.letter == "W":
-        return  # a person's mistake; and a retraction, which goes where its original went
+    if entry.letter == "W":
+        there = [
+            e for e in lab.chart.entries if e.letter != "W" and e.specimen == entry.specimen and e.code == entry.code
+        ]
+        where = [e.patient for e in there if (e.placer, e.value) == (entry.placer, entry.value)]
+        assert any(p == entry.patient or {p, entry.patient} == set(PEOPLE["lan"]) for p in where), (
+            "V5: W where nothing was"
+        )
+        return
+    if entry.id in lab.mistaken:
+        return
     stands = [s for tube in _line(lab, sent, made) if (s := order.on(tube, made)) and s.is_open]
     assert stands, "P8: the order was not open on this tube, nor on what it was taken from"
     (stand,) = stands

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.simulation import persons
+from tests.simulation import persons, pruning
 from tests.simulation.lab import Lab
 from tests.simulation.promises import check
 from tests.simulation.truth import ASKED, BIRTHS, PEOPLE, TESTS, WINDOW_H, Order, Tube, in_window, line_of
@@ -387,7 +387,7 @@ class WholeHouse(RuleBasedStateMachine):
                 self._again(lab.sent[after % len(lab.sent)])
             case "prune":
                 lab.pass_time(timedelta(days=days))
-                lab.prune(30)
+                pruning.take_out(lab)
             case "control":
                 value = f"9{lab.next()}.1"
                 lab.arrive("a1", lab.message([(None, label, [(test, value, "F")])], naming=False, measured=None))

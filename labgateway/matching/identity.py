@@ -194,7 +194,7 @@ def _dates_differ(one: str | None, other: str | None) -> bool:
     if not a or not b:
         return False
     shorter, longer = sorted((a, b), key=len)
-    return not longer.startswith(shorter) if shorter.isdigit() and longer.isdigit() else a != b
+    return not longer.startswith(shorter) if shorter.isdigit() else a != b
 
 
 def _full_date(patient: Patient) -> str | None:

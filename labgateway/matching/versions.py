@@ -227,7 +227,7 @@ def version(
     return answer
 
 
-def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72, wait_h: float = 240) -> Version:
+def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72) -> Version:
     """How a held result goes out that a person releases: what version has the person made of it?
 
     new: with the place that the person gave it. The person has decided which value is right: it becomes
@@ -235,8 +235,8 @@ def by_hand(new: Fresh, priors: Sequence[Prior], *, window_h: float = 72, wait_h
     again: what was retracted stays retracted, and the order may still be answered. What the same order was told counts
     however long ago: the EMR holds it, and must not get a second F.
     """
-    window, wait = timedelta(hours=window_h), timedelta(hours=wait_h)
-    counting = [p for p in priors if _is_of_order(p, new) or _counts(p, new, window, wait)]
+    window = timedelta(hours=window_h)
+    counting = [p for p in priors if _is_of_order(p, new) or _counts(p, new, window, timedelta())]
     live = [p for p in counting if p.state in _LIVE and new.place is not None and p.fresh.place == new.place]
     live = _as_they_went_out(live)
     letter = letter_of(new)
@@ -321,11 +321,11 @@ def _behind(new: Fresh, place: Place, live: list[Prior], rerun: Literal["hold", 
         return Correction(last.id, letter_of(new))
     step = _rank(new) - _rank_out(last)
     if _is_same(last.fresh, new):
-        if new.value is None or step == 0 or (step < 0 and new.status is not Status.PRELIMINARY):
-            return _repeat(last, place)
-        if step > 0:
+        if new.value is not None and step > 0:
             return Correction(last.id, letter_of(new))
-        return Hold(Problem(Reason.STATUS_REGRESSION), last.id)
+        if new.value is not None and step < 0 and new.status is Status.PRELIMINARY:
+            return Hold(Problem(Reason.STATUS_REGRESSION), last.id)
+        return _repeat(last, place)
     for older in live[:-1]:
         if _is_same(older.fresh, new) and _is_one_measurement(older.fresh, new) is None:
             return Hold(Problem(Reason.RERUN_DIFFERS, "perhaps an older version again"), older.id)

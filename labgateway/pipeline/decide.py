@@ -87,7 +87,7 @@ class Case:
     policy: matching.Policy
     received_at: datetime
     now: datetime
-    manual: bool = False
+    manual: bool
     neighbours: Callable[[str, Order, Order | None], review.Neighbours] | None = None
     timezone: ZoneInfo = _UTC
     flag_words: MappingOf[str, str] | None = None

@@ -156,7 +156,7 @@ def _release(
     fresh = replace(prior_of(one).fresh, place=place)
     priors = [prior_of(p) for p in results.of_specimen(connection, one.specimen or "") if p.id != number]
     replaces, letter = one.replaces, one.letter
-    match versions.by_hand(fresh, priors, window_h=rules.policy.window_h, wait_h=rules.policy.wait_h):
+    match versions.by_hand(fresh, priors, window_h=rules.policy.window_h):
         case versions.Correction(of=replaces, letter=letter):
             pass
         case versions.First(letter=letter):

@@ -147,7 +147,7 @@ def _placed(
     )
     priors = [prior_of(p) for p in results.of_specimen(connection, order.specimen) if p.id != one.id]
     replaces = None
-    match versions.by_hand(fresh, priors, window_h=rules.policy.window_h, wait_h=rules.policy.wait_h):
+    match versions.by_hand(fresh, priors, window_h=rules.policy.window_h):
         case versions.Correction(of=replaces, letter=letter):
             pass
         case versions.First(letter=letter):

@@ -8,6 +8,7 @@ Imports no function of matching.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
@@ -37,6 +38,18 @@ NAMES = {
 }
 AUTHORITIES = {("1001", "1001^^^TH^MR"): "TH", ("1001", "1001^^^BM^MR"): "BM", ("1002", "1002^^^TH^MR"): "TH"}
 """Who issued the id, by the repetition of PID-3 that holds it."""
+
+
+Tubes = AbstractSet[tuple[str, str]]
+"""(A tube, the one that it was taken from)."""
+
+
+def with_parents(specimen: str | None, tubes: Tubes) -> set[str | None]:
+    """The ids whose orders a result on this one answers: its own, and those it came from, at up to four removes."""
+    found = {specimen}
+    for _ in range(4):
+        found |= {parent for tube, parent in tubes if tube in found}
+    return found
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,13 @@ def opinion(
     panels: Mapping[str, Sequence[str]],
     policy: Any,
     now: datetime,
+    tubes: Tubes = frozenset(),
 ) -> Opinion:
-    """Everything that speaks against attaching this result; if nothing does, where it goes."""
+    """Everything that speaks against attaching this result; if nothing does, where it goes.
+
+    orders: on whatever tubes. tubes: which was taken from which, as the EMR said.
+    """
+    specimens = with_parents(result.specimen, tubes)
     hours, ten_minutes = (lambda h: timedelta(hours=h)), timedelta(minutes=10)
     hazards: set[Reason] = set()
     if result.kind is not Kind.PATIENT or result.specimen in NO_IDS:
@@ -118,14 +136,14 @@ def opinion(
     known = {
         o
         for o in orders
-        if o.specimen == result.specimen
+        if o.specimen in specimens
         and o.collected_at
         and o.collected_at - ten_minutes <= received <= o.collected_at + hours(policy.window_h)
     }
     unknown = {
         o
         for o in orders
-        if o.specimen == result.specimen
+        if o.specimen in specimens
         and not o.collected_at
         and o.received_at
         and o.received_at - hours(policy.wait_h) <= received <= o.received_at + hours(policy.window_h)

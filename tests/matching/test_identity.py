@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from labgateway.matching.identity import (
     all_one_patient,
+    birth_days,
     differing,
     is_placeholder,
     name_parts,
@@ -50,6 +52,11 @@ def result(**said: str | None) -> Result:
         ("12/05/1970", "19700512", False),
         ("12051970", "19700512", False),
         ("19701305", "19701306", False),
+        ("19701305", "1970", False),
+        ("19701205", "1970", True),
+        ("19700531", "197005", True),
+        ("?", "19700512", True),
+        ("12/05/197", "12/05/1970", False),
         ("19700132", "197001", False),
         ("1970051", "19700512", False),
         ("19000101", "19700512", False),
@@ -110,6 +117,8 @@ def test_patient_ids(one: str | None, other: str, *, agree: bool) -> None:
         ("TRAN&TRAN^LAN", "TRAN^LAN", True),
         ("M\\S\\^LAN", "M^LAN", True),
         ("", "TRAN^LAN", True),
+        ("UNKNOWN", "TRAN^LAN", True),
+        ("TRAN^LAN\\X41\\", "TRAN^LANA", True),
         ("TRAN^LAN", "LE^LAN~TRAN^LAN", True),
         ("TRAN^LAN", "TRAN^LAN^THI", False),
         ("TRAN^LAN", "TRAN^LAN^^^^LAN", True),
@@ -121,28 +130,6 @@ def test_patient_ids(one: str | None, other: str, *, agree: bool) -> None:
 def test_names(one: str, other: str, *, agree: bool) -> None:
     """The fold takes case, diacritics, hyphens, blanks and the order of parts away, and nothing else."""
     assert differing(result(patient_name=one), Patient("1", pid5=other)) == (() if agree else ("name",))
-
-
-@given(st.text(max_size=12), st.text(max_size=12))
-def test_a_fold_never_parts_what_is_equal(one: str, other: str) -> None:
-    """Whatever the text: equal spellings never differ, and whether two differ does not depend on the side."""
-    for name, field in (("patient", "id"), ("birth_date", "birth_date"), ("sex", "sex"), ("patient_name", "pid5")):
-        said, same, changed = result(**{name: one}), {"id": None, field: one}, {"id": None, field: other}
-        if "~" not in one:
-            assert differing(said, Patient(**same)) == ()
-            if "~" not in other:
-                back = {"id": None, field: one}
-                assert differing(said, Patient(**changed)) == differing(result(**{name: other}), Patient(**back))
-
-
-@given(st.text(max_size=12))
-def test_placeholders_are_total(text: str) -> None:
-    """Any text is judged without an error; zeros and punctuation around it never make a placeholder an id."""
-    assert is_placeholder(text + "\ufffd")
-    if says_nothing(text):
-        assert is_placeholder(text)
-        assert says_nothing(f" {text}. ")
-    name_parts(text)
 
 
 def test_what_proves_one_patient() -> None:
@@ -176,6 +163,8 @@ def test_what_proves_nothing() -> None:
         (replace(bare, pid3="^^^TH^MR", pid5=""), replace(bare, pid3="^^^TH^MR", pid5="")),
         (replace(bare, pid3="0"), replace(bare, pid3="0", pid5="")),
         (bare, replace(bare, pid5="TRAN^THI LAN")),
+        (bare, replace(bare, sex=None)),
+        (replace(bare, birth_date="1970051"), replace(bare, birth_date="1970051")),
         (bare, replace(bare, birth_date="1970")),
         (replace(bare, birth_date="1970"), replace(bare, birth_date="1970")),
         (replace(bare, sex=None), replace(bare, sex=None)),
@@ -189,6 +178,27 @@ def test_what_proves_nothing() -> None:
     assert not same_patient(replace(LAN, id=None, sex=None), replace(LAN, id=None, sex=None), same_source=False)
 
 
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("19700512", (date(1970, 5, 12), date(1970, 5, 12))),
+        ("1970-05-12T08:30", (date(1970, 5, 12), date(1970, 5, 12))),
+        ("197005", (date(1970, 5, 1), date(1970, 5, 31))),
+        ("19720200", (date(1972, 2, 1), date(1972, 2, 29))),
+        ("1970", (date(1970, 1, 1), date(1970, 12, 31))),
+        *[(text, None) for text in (None, "", "00000000", "UNKNOWN", "19700230", "12/05/1970")],
+    ],
+)
+def test_the_days_on_which_somebody_may_be_born(text: str | None, days: tuple[date, date] | None) -> None:
+    """From the first to the last day that the text allows; none when it is no date, or no day of the calendar."""
+    assert birth_days(text) == days
+
+
+def test_a_name_of_which_nothing_is_said_has_no_parts() -> None:
+    """Nothing is nothing to compare, not a part."""
+    assert [name_parts(name) for name in (None, "", "UNKNOWN", "-^-")] == [()] * 4
+
+
 def test_every_pair_counts() -> None:
     """Three orders are one patient's only when every two are: agreeing with the first is not enough."""
     year, may, june = (replace(LAN, birth_date=d) for d in ("1970", "19700512", "19700613"))
@@ -197,3 +207,25 @@ def test_every_pair_counts() -> None:
     assert all_one_patient([])
     assert all_one_patient([order(patient=NOBODY)])
     assert not all_one_patient([order(patient=NOBODY), order(patient=NOBODY)])
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_a_fold_never_parts_what_is_equal(one: str, other: str) -> None:
+    """Whatever the text: equal spellings never differ, and whether two differ does not depend on the side."""
+    for name, field in (("patient", "id"), ("birth_date", "birth_date"), ("sex", "sex"), ("patient_name", "pid5")):
+        said, same, changed = result(**{name: one}), {"id": None, field: one}, {"id": None, field: other}
+        if "~" not in one:
+            assert differing(said, Patient(**same)) == ()
+            if "~" not in other:
+                back = {"id": None, field: one}
+                assert differing(said, Patient(**changed)) == differing(result(**{name: other}), Patient(**back))
+
+
+@given(st.text(max_size=12))
+def test_placeholders_are_total(text: str) -> None:
+    """Any text is judged without an error; zeros and punctuation around it never make a placeholder an id."""
+    assert is_placeholder(text + "\ufffd")
+    if says_nothing(text):
+        assert is_placeholder(text)
+        assert says_nothing(f" {text}. ")
+    name_parts(text)

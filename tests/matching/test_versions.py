@@ -22,7 +22,7 @@ from labgateway.matching.versions import (
     retract,
     version,
 )
-from labgateway.model import ObservationState, ResultLetter, Status
+from labgateway.model import ObservationState, Patient, ResultLetter, Status
 from tests.matching.people import DAY, HERE, NOBODY, cancelled, candidate, fresh, judge, order, prior
 
 P, F, C, X = ResultLetter.PRELIMINARY, ResultLetter.FINAL, ResultLetter.CORRECTED, ResultLetter.NO_RESULT
@@ -96,6 +96,14 @@ def test_what_has_no_say(other: dict[str, Any]) -> None:
     assert by_hand(fresh(), [before]) == First(F)
 
 
+def test_a_run_number_on_one_side_says_nothing() -> None:
+    """The same measuring time proves a resend also where only one of the two names its run."""
+    for one, other in (("", "2"), ("2", "")):
+        assert version(
+            fresh(minute=5, run=other, place=None), [prior(fresh(minute=5, run=one, place=None))]
+        ) == Duplicate("obs1")
+
+
 def test_the_same_rerun_is_a_duplicate() -> None:
     """Another measurement with the same value, unit and flags adds nothing."""
     before = [prior(fresh(minute=5, flags=("H", "!")))]
@@ -166,7 +174,9 @@ def test_no_two_are_each_others_duplicate() -> None:
             later = prior(fresh(minute=5, received=2, place=place), state=state)
             assert version(fresh(minute=5), [later]) != Duplicate("obs1") or (state, place) == (HELD, HERE)
     assert version(fresh(minute=5), [prior(fresh(minute=5), state=DUPLICATE)]) == First(F)
-    assert version(fresh(minute=5), [prior(fresh(minute=5, received=2))]) == Duplicate("obs1")
+    for place in (HERE, ANYWHERE):
+        sent = prior(fresh(minute=5, received=2, place=place))
+        assert version(fresh(minute=5, place=place), [sent]) == Duplicate("obs1"), "what is out needs no second word"
 
 
 def test_perhaps_an_older_one_again() -> None:
@@ -181,6 +191,10 @@ def test_perhaps_an_older_one_again() -> None:
     runs = [prior(fresh(run="1")), prior(fresh("5.30", run="2"), C, name="obs2")]
     assert version(fresh(run="3"), runs, "last") == Correction("obs2", C)
     assert why(version(fresh(run="1"), runs, "last")) is Reason.RERUN_DIFFERS
+    three = [*chain, prior(fresh("5.50"), C, name="obs3")]
+    answer = version(fresh("5.30"), three, "last")
+    assert isinstance(answer, Hold)
+    assert (answer.problem.reason, answer.of) == (Reason.RERUN_DIFFERS, "obs2")
     corrections = [prior(fresh(status=CORRECTED), C), prior(fresh("5.30", CORRECTED), C, name="obs2")]
     assert why(version(fresh(status=CORRECTED), corrections)) is Reason.RERUN_DIFFERS
 
@@ -303,6 +317,8 @@ def test_behind_a_rejected_one() -> None:
     rejected = [prior(fresh(minute=5), state=REJECTED)]
     assert why(version(fresh(), rejected)) is Reason.REJECTED_BEFORE
     assert why(version(fresh(status=CORRECTED, minute=5), rejected)) is Reason.REJECTED_BEFORE
+    untimed = [prior(fresh(), state=REJECTED)]
+    assert why(version(fresh(minute=9), untimed)) is Reason.REJECTED_BEFORE, "a time on one side proves nothing"
     assert version(fresh(minute=9), rejected) == First(F)
     assert version(fresh("5.30"), rejected) == First(F)
     assert version(fresh("5.30", minute=9), [prior(fresh("5.30", minute=1)), *rejected]) == Duplicate("obs1")
@@ -313,6 +329,9 @@ def test_retracted_is_the_end() -> None:
     for letter in (W, D):
         chain = [prior(fresh(minute=5)), prior(fresh(minute=5), letter, name="obs2")]
         assert version(fresh(minute=5), chain) == Duplicate("obs1")
+        assert why(version(fresh(minute=5), chain[1:])) is Reason.STATUS_REGRESSION, (
+            "of what was taken back nothing is a repeat"
+        )
         for status in (PRELIMINARY, FINAL, CORRECTED):
             for value in ("5.10", "5.30", None):
                 assert why(version(fresh(value, status, minute=9), chain, "last")) is Reason.STATUS_REGRESSION
@@ -346,6 +365,9 @@ def test_a_person_answers_an_order_that_was_answered_long_ago() -> None:
     assert by_hand(fresh("5.30", received=313.1, place=Place(None, "1001")), [prior(fresh())]) == First(F)
     nowhere = prior(fresh(place=Place(None, "1001")))
     assert by_hand(fresh("5.30", received=313.1, place=Place(None, "1001")), [nowhere]) == First(F)
+    day = prior(fresh(place=Place(None, "1001")))
+    for received, expected in ((73, Correction("obs1", C)), (73.5, First(F))):
+        assert by_hand(fresh("5.30", received=received, place=Place(None, "1001")), [day]) == expected
     assert by_hand(fresh("5.30", received=2, place=None), [prior(fresh())]) == First(F)
     assert by_hand(fresh("5.30", received=2), [prior(fresh(place=None))]) == First(F)
 
@@ -385,6 +407,12 @@ def test_the_place_of_an_answer() -> None:
     """An order's number and its patient; without an order the patient; without both nothing is certain."""
     assert place_of(judge(candidate(), order(number=7)), candidate()) == Place(7, "1001")
     assert place_of(judge(candidate(), order(patient=NOBODY)), candidate()) == Place(1, "")
+    for nameless, patient in (
+        (Patient(None, "7^^^TH^MR", "LE^MAI"), "7^^^TH^MR"),
+        (Patient("", "", "LE^MAI"), "LE^MAI"),
+    ):
+        answer = judge(candidate(), order(patient=nameless))
+        assert place_of(answer, candidate()) == Place(1, patient), "who has no number is still told from the next"
     beside = judge(candidate(), order("HGB"), policy=Policy(not_ordered="send"))
     assert place_of(beside, candidate()) == Place(None, "1001")
     alone = Policy(without_order="send")

@@ -38,9 +38,9 @@ from typing import Any
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
 from labgateway.delivery.ports import Delivery, Destination, Done, Health, Outbox, State
 from labgateway.delivery.schedule import AS_DESIGNED, Schedule
+from labgateway.delivery.standing import Seldom, Standing, mute, nothing
 from labgateway.errors import StoreError
 
-LOG_EVERY_S = 60.0
 _FETCH_PAUSE_S = 0.005  # several arrivals share one read of the store
 _IN_HAND = 1024  # lanes read and not finished, most of them waiting for their next try
 _GRACE_S = 0.5  # at the end: for answers that are on their way
@@ -52,10 +52,6 @@ class _Item:
     delivery: Delivery
     refusals: int
     silences: int = 0
-
-
-def _mute(event: str, **ids: object) -> None:
-    """Say nothing."""
 
 
 class Sender:
@@ -71,7 +67,7 @@ class Sender:
         window: int = 64,
         gap_s: float = 0.0,
         schedule: Schedule = AS_DESIGNED,
-        say: Callable[..., None] = _mute,
+        say: Callable[..., None] = mute,
         random: Callable[[], float] = _random.random,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -89,7 +85,6 @@ class Sender:
         self._schedule = schedule
         self._say = say
         self._random = random
-        self._utcnow = utcnow
 
         self._queue: deque[_Item] = deque()
         self._fresh: deque[_Item] = deque()  # behind a backlog: what came last, newest first
@@ -115,13 +110,8 @@ class Sender:
         self._next_send_at = 0.0
         self._gap_timer: asyncio.TimerHandle | None = None
 
-        self._state = State.SHADOW if shadow else State.STARTING
-        self._since = utcnow()
-        self._why = ""
-        self._trouble = ""
-        self._last_answer_at: datetime | None = None
-        self._accepted = self._refused = self._parked = 0
-        self._said: dict[str, tuple[float, int]] = {}
+        self._standing = Standing(name, State.SHADOW if shadow else State.STARTING, utcnow)
+        self._seldom = Seldom(name, say, self._time)
 
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timers: set[asyncio.TimerHandle] = set()
@@ -147,19 +137,7 @@ class Sender:
 
     def health(self) -> Health:
         """How it stands now."""
-        return Health(
-            self.name,
-            self._state,
-            self._since,
-            self._why,
-            self._last_answer_at,
-            len(self._in_hand),
-            self._away,
-            self._accepted,
-            self._refused,
-            self._parked,
-            self._trouble,
-        )
+        return self._standing.health(in_hand=len(self._in_hand), attempts=self._away)
 
     # From the store
 
@@ -207,7 +185,7 @@ class Sender:
         finally:
             self._fetching = None
             self._fetch_at = asyncio.get_running_loop().time() + _FETCH_PAUSE_S
-        self._trouble = ""
+        self._standing.trouble = ""
         self._pump()
         self._refill()
 
@@ -276,17 +254,17 @@ class Sender:
         match outcome:
             case Accepted(words):
                 self._answered()
-                self._accepted += 1
+                self._standing.accepted += 1
                 self._finish(item, words, self._outbox.settle)
             case Refused(words, may_retry):
                 self._answered()
-                self._refused += 1
+                self._standing.refused += 1
                 item.refusals += 1
                 if may_retry and item.refusals < self._schedule.refusals:
                     self._record(item, words, refused=True)
                     self._later(self._schedule.wait_s(item.refusals, self._random), lambda: self._again(item))
                 else:
-                    self._parked += 1
+                    self._standing.parked += 1
                     self._seldom("delivery_parked", level="warning", delivery=item.delivery.id)
                     self._finish(item, words, self._outbox.park)
             case Silent(why, asked_s):
@@ -302,7 +280,7 @@ class Sender:
     def _record(self, item: _Item, words: str, *, refused: bool) -> None:
         """A failed attempt, for people to read and for the count of refusals; nothing waits for its commit."""
         try:
-            self._outbox.retry(item.delivery, words, _nothing, refused=refused)
+            self._outbox.retry(item.delivery, words, nothing, refused=refused)
         except StoreError:
             pass  # the try itself is not affected; the store tells its own troubles
 
@@ -341,9 +319,7 @@ class Sender:
     # How the destination stands
 
     def _answered(self) -> None:
-        self._last_answer_at = self._utcnow()
-        if self._state is not State.ANSWERING:
-            self._turn(State.ANSWERING, "")
+        self._standing.answered()
         if self._away:
             seconds = round(self._time() - self._away_since, 1)
             if self._away_said:
@@ -353,10 +329,10 @@ class Sender:
     def _gone(self, why: str, probe: bool, asked_s: float | None = None) -> None:
         if not self._away:
             self._away_since = self._time()
-            self._turn(State.AWAY, why)
+            self._standing.turn(State.AWAY, why)
         elif not probe:
             return  # several connections failed at once: one outage, counted once
-        self._why = why
+        self._standing.why = why
         self._away += 1
         wait_s = max(self._schedule.wait_s(self._away, self._random), asked_s or 0.0)
         self._probe_at = self._time() + wait_s
@@ -365,22 +341,9 @@ class Sender:
 
     def _in_trouble(self, error: BaseException) -> None:
         """The store cannot give or take: nothing is lost, but nothing leaves; someone must hear of it."""
-        self._trouble = str(error) if isinstance(error, StoreError) else type(error).__name__
-        self._seldom("deliveries_stand_still", level="error", why=self._trouble)
-
-    def _turn(self, state: State, why: str) -> None:
-        self._state, self._why, self._since = state, why, self._utcnow()
-
-    def _seldom(self, event: str, **ids: object) -> bool:
-        """Say it, at most once a minute of each kind; ``suppressed`` counts those between. False: it was not said."""
-        now = self._time()
-        last, unsaid = self._said.get(event, (now - LOG_EVERY_S, 0))
-        if now - last < LOG_EVERY_S:
-            self._said[event] = (last, unsaid + 1)
-            return False
-        self._said[event] = (now, 0)
-        self._say(event, destination=self.name, **ids, **({"suppressed": unsaid} if unsaid else {}))
-        return True
+        trouble = str(error) if isinstance(error, StoreError) else type(error).__name__
+        self._standing.trouble = trouble
+        self._seldom("deliveries_stand_still", level="error", why=trouble)
 
     # Tasks and timers
 
@@ -432,8 +395,4 @@ class Sender:
         while self._commits and waited < _LAST_COMMITS_S:
             await asyncio.sleep(0.01)
             waited += 0.01
-        self._turn(State.STOPPED, "")
-
-
-def _nothing(_: BaseException | None) -> None:
-    """Nothing waits for this commit."""
+        self._standing.turn(State.STOPPED, "")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from labgateway.cli.common import Parsers, add_config, add_json, config_of, dump_line, guarded, local, open_store
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from labgateway.config import Config
+    from labgateway.store.worklist import Item
 
 _ACTIONS = {
     "release": "send a held observation as it stands; of one that is out and in doubt: it stands",
@@ -25,7 +29,7 @@ _ACTIONS = {
 _EPILOG = """\
 ids: m17 is message 17, d5 is delivery 5, f3 is difference 3, twenty characters are an observation.
 
-  labgateway parked
+  labgateway parked                    the oldest 1,000; --limit 0: all
   labgateway parked release 01K9ZX4V7Q2M8N3B5C6D --version 1 --by "Nguyễn Thị Hoa" --because "checked with the ward"
   labgateway parked relink 01K9ZX4V7Q2M8N3B5C6D --version 1 --to 24110700124 --identity-checked --by "..." --because "..."
   labgateway parked retry d5 --by "..." --because "EMR has the patient now"
@@ -58,6 +62,9 @@ def add_parser(commands: Parsers) -> None:
     parser.add_argument("--to", metavar="SPECIMEN", help="relink: the specimen it belongs to, exactly as on the tube")
     parser.add_argument("--identity-checked", action="store_true", help="you have proved whose the result is")
     parser.add_argument("--destination", metavar="NAME", help="retry: everything that this destination refused")
+    parser.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="list: the oldest so many (default: 1000); 0: all"
+    )
     add_config(parser)
     add_json(parser)
 
@@ -110,15 +117,14 @@ def _refused_by(destination: str, config: Config) -> list[str]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from labgateway.store import worklist
-
     config = config_of(args)
     before = datetime.now(UTC) - timedelta(hours=config.matching.alarm_h)
     store = open_store(config)
     try:
-        items = store.read_now(lambda connection: worklist.items(connection, waiting_before=before))
+        total, items = store.read_now(lambda connection: _oldest(connection, before, args.limit))
     finally:
         store.close_now()
+    more = f"The oldest {len(items)} of {total} that wait; --limit 0 shows all." if total > len(items) else ""
     if args.json:
         for item in items:
             dump_line(
@@ -129,6 +135,8 @@ def _list(args: argparse.Namespace) -> int:
                     "unit": item.unit, "answer": item.answer, "version": item.row_version, "is_out": item.is_out,
                 }
             )  # fmt: skip
+        if more:
+            print(f"labgateway: {more}", file=sys.stderr)
         return 0
     from rich.console import Console
     from rich.markup import escape
@@ -146,14 +154,22 @@ def _list(args: argparse.Namespace) -> int:
             )
         what = f"{item.specimen or '(no specimen id)'}  {item.code or ''} {item.value or ''} {item.unit or ''}".rstrip()
         out = "has gone out" if item.is_out else ""
-        more = escape("  ".join(part for part in (out, item.problem.detail, item.answer) if part))
+        beside = escape("  ".join(part for part in (out, item.problem.detail, item.answer) if part))
         version = f" v{item.row_version}" if item.row_version else ""
         screen.print(
             f"  [bold]{_id(item)}[/]{version}  {local(item.since, config)}  {escape(item.where)}  "
-            f"{escape(what) if item.subject != 'message' else ''}  [dim]{more}[/]"
+            f"{escape(what) if item.subject != 'message' else ''}  [dim]{beside}[/]"
         )
-    screen.print(f"\n{len(items)} wait. Act with: labgateway parked ACTION ID --by NAME --because REASON")
+    screen.print(f"\n{more or f'{total} wait.'} Act with: labgateway parked ACTION ID --by NAME --because REASON")
     return 0
+
+
+def _oldest(connection: Connection, before: datetime, limit: int) -> tuple[int, list[Item]]:
+    """How many wait, and the oldest of them; limit 0: all."""
+    from labgateway.store import worklist
+
+    total = worklist.count(connection, waiting_before=before)
+    return total, worklist.items(connection, waiting_before=before, limit=limit if limit > 0 else total)
 
 
 def _id(item: Any) -> str:

@@ -174,6 +174,16 @@ def test_mirth_6164_a_poison_message_blocks_its_lane_only() -> None:
     assert not any(a.id == 2 for a in to.attempts), "a correction never overtakes a parked original"
 
 
+def test_mirth_1682_the_message_behind_the_thousandth_leaves_too() -> None:
+    """Mirth #1682: more wait than are looked at at once; message 1,001 and all behind it go, each lane in its order."""
+    outbox, to = play([f"L{n % 700}" for n in range(2500)], lambda _: (0.001, Accepted("")), for_s=60)
+    assert set(outbox.states().values()) == {"settled"}
+    assert len(to.attempts) == 2500
+    for lane in range(700):
+        ids = [a.id for a in to.attempts if (a.id - 1) % 700 == lane]
+        assert ids == sorted(ids)
+
+
 def test_a_message_on_which_the_destination_chokes_does_not_stop_the_others() -> None:
     """Never an answer to one message: it is tried for ever, and between its tries everything else passes."""
 

@@ -1,6 +1,7 @@
 """``labgateway decode FILE``: what a message says, by the words of its driver, without storing or sending anything.
 
-With --json one object a line, in message order; the exact form is a contract (DESIGN 5.6).
+With --json one object a line, in message order; the exact form is a contract (DESIGN 5.6). With --validate hl7apy says on
+standard error what breaks the letter of HL7: names of segments and fields, nothing of what stands in them.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class DecodeError(LabgatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message of a file: the driver that read it and what it said. driver None: it could not be read at all."""
+    """One message of a file: the driver that read it, what it said, its bytes. driver None: it could not be read at all."""
 
     driver: Driver | None
     decoded: Decoded
+    message: bytes = b""
 
 
 def shipped_drivers() -> Path:
@@ -115,7 +117,7 @@ def _decode(message: bytes, named: Sequence[Driver], known: Library) -> Said:
             what = "No driver knows" if not found else f"{', '.join(d.name for d in found)} all claim"
             raise DecodeError(f"{what} the sender of this message. Name the driver with --driver.")
         chosen = found[0]
-    return Said(chosen, decoding.decode(chosen, message))
+    return Said(chosen, decoding.decode(chosen, message), message)
 
 
 def lines(said: Iterable[Said], judge: Judge | None = None) -> Iterator[str]:
@@ -153,6 +155,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--drivers", type=Path, action="append", default=[], metavar="FOLDER", help="more drivers")
     parser.add_argument("--mapping", type=Path, metavar="M", help="a mapping file, to see what it would park")
     parser.add_argument("--json", action="store_true", help="one JSON object a line and result")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="say also what hl7apy holds against HL7 messages by their version (exit 1)",
+    )
     return parser
 
 
@@ -172,7 +179,23 @@ def run(args: argparse.Namespace) -> int:
     failed = [each.decoded.problem for each in said if each.decoded.problem]
     for problem in failed:
         print(f"labgateway decode: {problem}\n  {problem.reason.cure}", file=sys.stderr)
-    return 1 if failed else 0
+    invalid = _validate(said) if args.validate else False
+    return 1 if failed or invalid else 0
+
+
+def _validate(said: Iterable[Said]) -> bool:
+    """Say what is wrong with each message by the letter of HL7; whether anything is."""
+    from labgateway.cli.decode_validate import mistakes
+
+    is_wrong = False
+    for number, each in enumerate((one for one in said if one.driver), 1):
+        found = mistakes(each.message)
+        if found is None:
+            found = ["is no HL7 message; --validate judges HL7 only."]
+        for what in found:
+            print(f"labgateway decode: message {number}: {what}", file=sys.stderr)
+        is_wrong = is_wrong or bool(found)
+    return is_wrong
 
 
 def _judge(path: Path) -> Judge:

@@ -146,3 +146,43 @@ def test_people_get_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "HGB" in out
     assert "[b]" in out
     assert "Sysmex" in out
+
+
+BC = (
+    b"MSH|^~\\&|BC-5380|Mindray|||20261122081500||ORU^R01|1|P|2.3.1||||||UNICODE\rPID|1||7^^^^MR||HIDDEN^NAME\r"
+    b"OBR|1||S4002|00001^Automated Count^99MRC|||20261122081500\r"
+    b"OBX|1|NM|6690-2^WBC^LN|1|6.78|10*9/L|4.00-10.00|N|||%s\r%s"
+)
+
+
+def test_a_valid_message_is_valid_and_still_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(file(tmp_path, BC % (b"F", b"")), "--json", "--validate") == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["value"] for line in said.out.splitlines()] == ["6.78"]
+    assert not said.err
+
+
+def test_what_breaks_the_letter_is_named_and_nothing_of_the_patient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = BC.replace(b"|1|6.78", b"||6.78") % (b"SECRET\x0bWORD", b"QAK|HIDDEN\rZZZ|HIDDEN\r")
+    assert call(file(tmp_path, data), "--driver", "mindray_bc", "--json", "--validate") == 1
+    err = capsys.readouterr().err
+    assert "message 1: Missing required child OBX.OBX_4." in err
+    assert "doubtful: OBX.OBX_11 holds a word that is not in table HL70085." in err
+    assert "QAK stands where ORU_R01 has no place for it." in err
+    assert not [word for word in ("HIDDEN", "SECRET", "WORD", "ZZZ", "6.78") if word in err]
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"|2.3.1|", b"|9.9|"), (b"ORU^R01", b"ORU^X99")])
+def test_a_version_or_structure_that_nobody_knows_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: bytes, new: bytes
+) -> None:
+    data = (BC % (b"F", b"")).replace(old, new)
+    assert call(file(tmp_path, data), "--driver", "mindray_bc", "--validate") == 1
+    assert "hl7apy cannot read it" in capsys.readouterr().err
+
+
+def test_only_hl7_can_be_validated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(file(tmp_path, XN), "--validate") == 1
+    assert "is no HL7 message" in capsys.readouterr().err

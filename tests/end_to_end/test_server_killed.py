@@ -97,7 +97,7 @@ async def killed(house: House, server: Cluster, ways: list[str], away_s: float =
             assert len(bench.acked) == sum(map(len, house.fresh.values()))
             store = await asyncio.to_thread(house.open)
             await asyncio.to_thread(
-                wait_until, lambda: counts(store) == house.done, what=f"all settled by itself, {counts(store)}"
+                wait_until, lambda: counts(store) == house.done, patience_s=120, what="all settled by itself"
             )
             await asyncio.to_thread(store.close_now)
             assert gateway.stop() == 0

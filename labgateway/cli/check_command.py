@@ -204,10 +204,9 @@ def _short(file: str) -> str:
 
 
 def _list() -> int:
-    from labgateway.gateway import rulebook
-    from labgateway.instruments.library import Library
+    from labgateway.instruments.library import Library, shipped
 
-    library = Library.of([rulebook.shipped("drivers")])
+    library = Library.of([shipped("drivers")])
     for name, driver in sorted(library.drivers.items()):
         print(f"{name:24} {driver.protocol:6} {driver.status:10} {', '.join(driver.models)}")
     return 0

@@ -20,7 +20,7 @@ from labgateway.errors import ComplaintsError, LabgatewayError, Problem, Reason
 from labgateway.instruments import decode as decoding
 from labgateway.instruments import driver as drivers
 from labgateway.instruments import recognise
-from labgateway.instruments.library import Library
+from labgateway.instruments.library import Library, shipped
 from labgateway.model import Decoded, Kind, Result
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class Said:
 
 def shipped_drivers() -> Path:
     """The folder of the drivers that come with labgateway: in the package, else beside it in a source tree."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "_shipped" / "drivers"
-    return inside if inside.is_dir() else package.parent / "drivers"
+    return shipped("drivers")
 
 
 def library(folders: Iterable[Path] = ()) -> Library:

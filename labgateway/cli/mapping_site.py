@@ -46,8 +46,8 @@ def site_of(name: str, config_file: Path | None, driver: str | None = None) -> S
 
     Raises LabgatewayError when there is neither, ComplaintsError when config.toml has mistakes.
     """
-    from labgateway.gateway.rulebook import library, shipped
-    from labgateway.instruments.library import Library
+    from labgateway.gateway.rulebook import library
+    from labgateway.instruments.library import Library, shipped
 
     config = _config(config_file)
     known = library(config) if config is not None else Library.of([shipped("drivers")])

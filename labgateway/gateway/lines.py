@@ -9,8 +9,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from labgateway.errors import LabgatewayError, Problem
-from labgateway.gateway import build, keeping, rulebook
+from labgateway.gateway import build, keeping
 from labgateway.gateway.shared import InForce, Shared, Shut
+from labgateway.instruments.library import shipped
 from labgateway.line.arrival import Arrival
 from labgateway.line.line import Line
 from labgateway.pipeline.ids import new_id
@@ -79,7 +80,7 @@ class Lines:
         )
 
     def _driver_folders(self) -> list[Path]:
-        return [*self.shared.config.gateway.drivers, rulebook.shipped("drivers")]
+        return [*self.shared.config.gateway.drivers, shipped("drivers")]
 
 
 def differs(name: str, before: InForce, now: InForce) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -17,7 +16,7 @@ from labgateway.config import (
 from labgateway.errors import ComplaintsError, Problem, Reason
 from labgateway.gateway import destinations
 from labgateway.gateway.build import may_be_told
-from labgateway.instruments.library import Library
+from labgateway.instruments.library import Library, shipped
 from labgateway.instruments.spec import Driver
 from labgateway.mapping.table import Mapping as MappingFile
 from labgateway.mapping.table import load as load_mapping
@@ -25,13 +24,6 @@ from labgateway.mapping.table import settle
 from labgateway.matching.attribute import Policy
 from labgateway.matching.check_digits import CheckDigit
 from labgateway.pipeline.rules import DestinationRules, InstrumentRules, Rules, extended
-
-
-def shipped(name: str) -> Path:
-    """A folder that travels with labgateway (drivers, mappings): in the wheel, or in the source tree."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "_shipped" / name
-    return installed if installed.exists() else package.parent / name
 
 
 def library(config: Config) -> Library:

@@ -52,3 +52,10 @@ class Library:
         wanted = squeeze(name)
         found = [driver for driver in self.drivers.values() if wanted in driver.names]
         return tuple(sorted(found, key=lambda d: (squeeze(d.name) != wanted, d.name)))
+
+
+def shipped(name: str) -> Path:
+    """A folder that travels with labgateway (drivers, mappings): in the wheel, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_shipped" / name
+    return installed if installed.exists() else package.parent / name

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labgateway.gateway.rulebook import declared, shipped
-from labgateway.instruments.library import Library
+from labgateway.gateway.rulebook import declared
+from labgateway.instruments.library import Library, shipped
 from labgateway.mapping.lint import lint
 from labgateway.mapping.table import load
 

@@ -35,7 +35,7 @@ async def status(
     shared = openings.shared
     counts = await shared.store.read(worklist.counts)
     alarm = shared.utcnow() - timedelta(hours=shared.config.matching.alarm_h)
-    late = await shared.store.read(lambda c: len(worklist.items(c, waiting_before=alarm, limit=100_000)))
+    late = await shared.store.read(lambda c: worklist.count(c, waiting_before=alarm))
     for name, one in found["destinations"].items():
         waiting = counts["deliveries"].get(name, {}).get("waiting", 0)
         one["progress"] = progress.words(name, waiting, answering=one["state"] == State.ANSWERING.value)

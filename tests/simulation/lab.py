@@ -314,6 +314,7 @@ class Lab:
         for row in raw.decode().split("\r"):
             if row.startswith("R|") and (sent := self.values.get(row.split("|")[3])):
                 sent.arrivals.append(self.now)
+                sent.by.add(instrument)
         self._acked_since.append(number)
         self.queue.append(number)
         self.sent.append((instrument, raw))

@@ -52,7 +52,7 @@ def _row_of(lab: Lab, order: Order) -> int:
 
 def stale(lab: Lab, nth: int) -> None:
     """P9: whoever decides about another version than the one that stands is refused, whatever the deed."""
-    rows = lab.rows(f"{_OF} state IN ('held', 'waiting', 'released') ORDER BY id DESC LIMIT 4")
+    rows = lab.rows(f"{_OF} state IN ('held', 'waiting', 'released') ORDER BY rowid DESC LIMIT 4")
     if not rows:
         return
     number, _, version, *_ = rows[nth % len(rows)]
@@ -65,7 +65,7 @@ def stale(lab: Lab, nth: int) -> None:
 
 def review(lab: Lab, nth: int) -> None:
     """Something held: released for its own order, else rejected."""
-    rows = lab.rows(f"{_OF} state = 'held' ORDER BY id")
+    rows = lab.rows(f"{_OF} state = 'held' ORDER BY rowid")
     if not rows:
         return
     number, value, version, *_ = rows[nth % len(rows)]
@@ -78,7 +78,7 @@ def review(lab: Lab, nth: int) -> None:
 
 def take_back(lab: Lab, nth: int) -> None:
     """Something that stands in the EMR is said to be wrong (W)."""
-    rows = lab.rows(f"{_OF} {_STANDS} ORDER BY id DESC LIMIT 4")
+    rows = lab.rows(f"{_OF} {_STANDS} ORDER BY rowid DESC LIMIT 4")
     if rows:
         number, _, version, *_ = rows[nth % len(rows)]
         assert _decide(lab, "reject", number, version), "nothing speaks against taking it back"
@@ -86,7 +86,7 @@ def take_back(lab: Lab, nth: int) -> None:
 
 def relink(lab: Lab, nth: int, *, errs: bool) -> None:
     """A result is moved to the order it belongs to, or, by a person's mistake, to any other that asks for the test."""
-    rows = lab.rows(f"{_OF} (state IN ('held', 'waiting') OR {_STANDS}) ORDER BY id DESC LIMIT 6")
+    rows = lab.rows(f"{_OF} (state IN ('held', 'waiting') OR {_STANDS}) ORDER BY rowid DESC LIMIT 6")
     known = [(row, sent) for row in rows if (sent := lab.values.get(row[1] or ""))]
     if not known:
         return
@@ -99,12 +99,6 @@ def relink(lab: Lab, nth: int, *, errs: bool) -> None:
         return
     (order,) = right
     before = set(lab.by_hand)
-    if (
-        _decide(
-            lab, "relink", number, version, to=order.now.tube.specimen, order=_row_of(lab, order), identity_checked=True
-        )
-        and errs
-    ):
+    wish = {"to": order.now.tube.specimen, "order": _row_of(lab, order), "identity_checked": True}
+    if _decide(lab, "relink", number, version, **wish) and errs:
         lab.mistaken |= (lab.by_hand - before) | {number}
-    elif not errs and lab.by_hand != before:
-        lab.mistaken.discard(number)

@@ -38,7 +38,7 @@ _ANSWERS = (
 def _durability(lab: Lab) -> None:
     kept = {number: (bytes(raw), sha) for number, raw, sha in _rows(lab, "SELECT id, raw, sha256 FROM transmission")}
     for number, raw in lab.acked.items():
-        assert kept[number] == (raw, hashlib.sha256(raw).hexdigest()), "D1, D3"
+        assert kept.get(number) == (raw, hashlib.sha256(raw).hexdigest()), "D1, D3"
 
 
 def _nothing_vanishes(lab: Lab) -> None:
@@ -95,9 +95,7 @@ def _chart(lab: Lab) -> None:
 
 def _identity(lab: Lab, entry: Entry, made: int) -> None:
     """P1, P6, P8: where it stands, and what else could have been meant when the message was made."""
-    sources = [sent for sent in lab.values.values() if (sent.in_emr, sent.test) == (entry.value, entry.code)]
-    assert len(sources) == 1, "V1: a value that no instrument sent, or P7: a control's"
-    (sent,) = sources
+    sent = _source(lab, entry)
     order = lab.orders[entry.placer]
     assert entry.code in ASKED[order.code], "P1: another test"
     assert entry.unit == _UNITS[entry.code], "V3"
@@ -130,6 +128,12 @@ def _identity(lab: Lab, entry: Entry, made: int) -> None:
     assert any(not _against(lab, entry, made, sent, at) for at in inside), "P1: not the only candidate"
 
 
+def _source(lab: Lab, entry: Entry) -> Sent:
+    sources = [sent for sent in lab.values.values() if (sent.in_emr, sent.test) == (entry.value, entry.code)]
+    assert len(sources) == 1, "V1: a value that no instrument sent, or P7: a control's"
+    return sources[0]
+
+
 def _line(lab: Lab, sent: Sent, made: int) -> list[Tube]:
     """Every tube that bears the label, and what it was taken from: the gateway cannot see more than that."""
     same = [tube for tube in lab.tubes if tube.specimen == sent.tube.specimen]
@@ -154,4 +158,6 @@ def _lattice(lab: Lab, entries: list[Entry]) -> None:
         by_person = after.id in lab.by_hand
         step = (ResultLetter(before.letter), ResultLetter(after.letter))
         assert step in FOLLOWS or (by_person and step in PERSONS), f"V5: {step[0].name} then {step[1].name}"
+        if not by_person and before.letter != "W":
+            assert _source(lab, before).by == _source(lab, after).by, "another instrument's word is a person's to take"
         assert after.value or not before.value or by_person, "V5: an empty value erased"

@@ -95,6 +95,8 @@ class Sent:
     named: str | None
     born: str | None
     arrivals: list[datetime] = field(default_factory=list[datetime])
+    by: set[str] = field(default_factory=set[str])
+    """The instruments that sent it."""
 
 
 def line_of(tube: Tube, made: int | None = None) -> list[Tube]:

@@ -70,4 +70,5 @@ class StoredOutbox:
         self._submit(lambda c: outbox.park(c, delivery.id, words, now), done)
 
     def _submit(self, job: Callable[[Connection], None], done: Done) -> None:
-        self._store.submit_call(job, lambda _, error: done(error))
+        # No analyzer waits for it, and it is short: no transaction of its own.
+        self._store.submit_call(job, lambda _, error: done(error), beside=True)

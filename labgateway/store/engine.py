@@ -215,8 +215,12 @@ class Store:
         """Why nothing can be written any more, None while all is well."""
         return self._writer.broken if self._writer else None
 
-    def submit(self, job: Callable[[Connection], T], *, background: bool = False) -> asyncio.Future[T]:
+    def submit(
+        self, job: Callable[[Connection], T], *, background: bool = False, beside: bool = False
+    ) -> asyncio.Future[T]:
         """Run job in the writer; the future resolves after its commit, or with its error.
+
+        background: when nothing else waits. beside: short, in whichever transaction is next. At most one of them.
 
         Raises nothing itself. Cancelling the future does not undo the job.
         """
@@ -230,14 +234,16 @@ class Store:
             else:
                 future.set_result(value)
 
-        self.submit_call(job, done, background=background)
+        self.submit_call(job, done, background=background, beside=beside)
         return future
 
-    def submit_call(self, job: Callable[[Connection], Any], done: Done, *, background: bool = False) -> None:
+    def submit_call(
+        self, job: Callable[[Connection], Any], done: Done, *, background: bool = False, beside: bool = False
+    ) -> None:
         """The same with a callback in the loop instead of a future: the hot path."""
         if self._writer is None:
             raise StoreError("This store is open for reading only.")
-        self._writer.submit(job, done, background=background)
+        self._writer.submit(job, done, background=background, beside=beside)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run job on a read-only connection, in a thread; it sees one moment of the database. Raises StoreError."""

@@ -1,12 +1,13 @@
 """One thread writes. Jobs queue up, run in one transaction, and are told together after its commit.
 
     submit ──> foreground ─┐   BEGIN IMMEDIATE
-    submit ──> background ─┴─> job job job ...   COMMIT ──> one call into the event loop tells all
-                               a job raised: ROLLBACK, then each alone
+    submit ──> beside ─────┼─> job job job ...   COMMIT ──> one call into the event loop tells all
+    submit ──> background ─┘   a job raised: ROLLBACK, then each alone
 
 Jobs are functions of a connection. They may run twice (the batch was rolled back), so they change nothing but
 the database, and they never commit. A job that raises harms only itself. Background jobs run when no foreground
-job waits, and now and then when one always does.
+job waits, and now and then when one always does. A job beside is short and nobody's line waits for it: it is in the next
+transaction, whosesoever that is, and cuts none of the background's short.
 
 A full disk and a locked database are told to everyone in the batch and cost nothing else. Any other database
 error that is not the job's own fault ends the writer: nothing succeeds after it in this process.
@@ -32,6 +33,8 @@ BATCH = 256
 """Foreground jobs of one transaction at most."""
 BACKGROUND_BATCH = 8
 """Background jobs of one transaction at most; it ends after the one during which a foreground job arrived."""
+BESIDE = 64
+"""Jobs beside others in one transaction at most: a line that waits for its acknowledgement waits for them, too."""
 FAIR = 4
 """After so many foreground transactions without a pause the background has its turn, of one job."""
 
@@ -71,8 +74,10 @@ class Writer:
         self._lock = threading.Condition()
         self._front: deque[_Item] = deque()
         self._back: deque[_Item] = deque()
+        self._beside: deque[_Item] = deque()
         self._in_a_row = 0  # foreground transactions since the background had its turn
         self._yields = False  # the batch in hand is of the background
+        self._first = 0  # where in it that begins
         self._closing = False
         self._told = False
         self._between: deque[Callable[[Connection], None]] = deque()
@@ -84,15 +89,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job, done: Done, *, background: bool = False) -> None:
-        """Queue a job; ``done(value, error)`` is called in the running loop after its commit."""
+    def submit(self, job: Job, done: Done, *, background: bool = False, beside: bool = False) -> None:
+        """Queue a job; ``done(value, error)`` is called in the running loop after its commit. At most one of the two is
+        True.
+        """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         item = _Item(job, done)
         with self._lock:
             # Under the lock, so that no job is queued behind the thread's last look.
             if self.broken is None and not self._closing:
-                (self._back if background else self._front).append(item)
+                (self._back if background else self._beside if beside else self._front).append(item)
                 self._lock.notify()
                 return
         if self.broken is not None:
@@ -112,7 +119,7 @@ class Writer:
     @property
     def queued(self) -> int:
         """Jobs that have not begun."""
-        return len(self._front) + len(self._back)
+        return len(self._front) + len(self._beside) + len(self._back)
 
     def close(self) -> None:
         """Run what is queued, then end the thread; blocks until then. May be repeated."""
@@ -154,13 +161,15 @@ class Writer:
     def _next(self) -> list[_Item] | None:
         """The jobs of the next transaction, maybe none; None when the store is closed and nothing is left."""
         with self._lock:
-            while not (self._front or self._back):
+            while not (self._front or self._beside or self._back):
                 self._in_a_row = 0
                 if self._between and self.broken is None:
                     return []
                 if self._closing:
                     return None
                 self._lock.wait()
+            batch = [self._beside.popleft() for _ in range(min(BESIDE, len(self._beside)))]
+            self._first = len(batch)
             if self._front and not (self._back and self._in_a_row >= FAIR):
                 self._in_a_row += 1
                 self._yields = False
@@ -169,7 +178,7 @@ class Writer:
                 self._in_a_row = 0
                 self._yields = True
                 source, most = self._back, BACKGROUND_BATCH
-            return [source.popleft() for _ in range(min(most, len(source)))]
+            return batch + [source.popleft() for _ in range(min(most, len(source)))]
 
     def _batch(self, connection: Connection, batch: list[_Item]) -> None:
         """Run the jobs, together if it can be, and note what became of each."""
@@ -213,7 +222,7 @@ class Writer:
             backend.begin(connection)
             for at, item in enumerate(batch):
                 item.value = item.job(connection)
-                if self._yields and self._front and at + 1 < len(batch):
+                if self._yields and self._front and self._first <= at < len(batch) - 1:
                     self._back.extendleft(reversed(batch[at + 1 :]))
                     del batch[at + 1 :]
                     break

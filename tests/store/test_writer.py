@@ -179,6 +179,67 @@ async def test_the_background_gives_way_at_once(store: Store) -> None:
     assert keys(store) == ["back 0", "front", "back 1", "back 2"]
 
 
+async def test_what_is_beside_cuts_no_background_short(store: Store) -> None:
+    """A settled delivery waits for the background's transaction to end, and is in the next one, before the rest of it."""
+    begun, go_on = threading.Event(), threading.Event()
+    commits: list[int] = []
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        go_on.wait(5)
+        put("back 0")(connection)
+
+    assert store._writer is not None
+    background = [store.submit(slow, background=True)]
+    background += [store.submit(put(f"back {n}"), background=True) for n in range(1, 10)]
+    await asyncio.to_thread(begun.wait, 5)
+    before = store._writer.commits
+    beside = store.submit(put("beside"), beside=True)
+    beside.add_done_callback(lambda _: commits.append(0))
+    go_on.set()
+    await asyncio.gather(beside, *background)
+    taken = keys(store)
+    assert sorted(taken) == ["back 0", *(f"back {n}" for n in range(1, 10)), "beside"]
+    assert taken.index("beside") <= writer.BACKGROUND_BATCH
+    assert taken[: taken.index("beside")] == [f"back {n}" for n in range(taken.index("beside"))]
+    assert store._writer.commits - before <= 3
+
+
+async def test_what_is_beside_is_in_the_foreground_transaction(store: Store) -> None:
+    """One transaction for all that waits, at most BESIDE of those; none waits for the foreground to pause."""
+    gate = Gate(store)
+    assert store._writer is not None
+    jobs = [store.submit(put(f"front {n}")) for n in range(3)]
+    jobs += [store.submit(put(f"beside {n:03}"), beside=True) for n in range(writer.BESIDE + 1)]
+    before = store._writer.commits
+    gate.open()
+    await asyncio.gather(*jobs)
+    taken = keys(store)
+    assert taken[-1] == f"beside {writer.BESIDE:03}"
+    assert set(taken[:-1]) == {*(f"front {n}" for n in range(3)), *(f"beside {n:03}" for n in range(writer.BESIDE))}
+    assert store._writer.commits - before <= 3, "that of the gate, all of them, the one too many"
+
+
+async def test_the_background_has_a_turn_behind_what_is_beside(store: Store) -> None:
+    """A foreground job that arrives meanwhile cuts the background behind its first job, not behind those beside it."""
+    gate = Gate(store)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        go_on.wait(5)
+        put("beside 0")(connection)
+
+    jobs = [store.submit(slow, beside=True), store.submit(put("beside 1"), beside=True)]
+    jobs += [store.submit(put(f"back {n}"), background=True) for n in range(2)]
+    gate.open()
+    await asyncio.to_thread(begun.wait, 5)
+    jobs.append(store.submit(put("front")))
+    go_on.set()
+    await asyncio.gather(*jobs)
+    assert keys(store) == ["beside 0", "beside 1", "back 0", "front", "back 1"]
+
+
 async def test_the_background_is_never_starved(store: Store) -> None:
     """Under a foreground that never pauses, a background job still has its turn after FAIR transactions."""
     gate = Gate(store)
@@ -285,13 +346,17 @@ async def test_close_writes_what_is_queued_and_takes_nothing_more(store: Store) 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     jobs=st.lists(
-        st.tuples(st.sampled_from(["good", "raises", "twice", "swallows"]), st.booleans()), min_size=1, max_size=40
+        st.tuples(
+            st.sampled_from(["good", "raises", "twice", "swallows"]), st.sampled_from(["front", "beside", "background"])
+        ),
+        min_size=1,
+        max_size=40,
     )
 )
 async def test_every_good_job_is_stored_once_and_every_bad_one_is_told(
-    tmp_path_factory: pytest.TempPathFactory, jobs: list[tuple[str, bool]]
+    tmp_path_factory: pytest.TempPathFactory, jobs: list[tuple[str, str]]
 ) -> None:
-    """Whatever mix is queued, on both priorities: told yes exactly where the row is there, exactly once."""
+    """Whatever mix is queued, on all priorities: told yes exactly where the row is there, exactly once."""
     store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('mix')}/labgateway.db")
 
     def make(kind: str, n: int) -> Callable[[Connection], int]:
@@ -315,7 +380,10 @@ async def test_every_good_job_is_stored_once_and_every_bad_one_is_told(
         return job
 
     gate = Gate(store)
-    futures = [store.submit(make(kind, n), background=behind) for n, (kind, behind) in enumerate(jobs)]
+    futures = [
+        store.submit(make(kind, n), background=behind == "background", beside=behind == "beside")
+        for n, (kind, behind) in enumerate(jobs)
+    ]
     gate.open()
     outcomes = await asyncio.gather(*futures, return_exceptions=True)
     rows = store.read_now(lambda c: c.execute(text("SELECT raw, id FROM transmission")).all())

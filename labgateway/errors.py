@@ -126,8 +126,8 @@ class Reason(Enum):
         "Check that tube and patient belong together; release the result if it is true, reject it if it is not.",
     )
     CONTROL_OR_PATIENT = (
-        "The mapping file says that this specimen id is control material, and the EMR has an order for it.",
-        "Correct [control] of the mapping file, or the order; a corrected file lets the result flow by itself.",
+        "By its form this specimen id is control material (mapping file or driver), and the EMR has an order for it.",
+        "Correct [control] of the mapping file (or driver), or the order; a corrected file lets the result flow by itself.",
     )
     NOT_COMPUTED = (
         "A computed value was ordered, and what it is computed from does not allow it.",

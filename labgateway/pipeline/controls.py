@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from sqlalchemy import Connection
 
 from labgateway.errors import Problem, Reason
+from labgateway.instruments.spec import Driver
 from labgateway.mapping import decimals
 from labgateway.mapping.control import material
 from labgateway.mapping.table import Mapping
@@ -41,15 +42,45 @@ def told_apart(connection: Connection, said: Iterable[Result], mapping: Mapping)
     return found
 
 
+def named_by_id(driver: Driver, specimen: str | None) -> bool:
+    """Whether the driver calls this a control's id: by its form alone, not because the analyzer said so."""
+    places = dict(driver.where).get("specimen", ())
+    return any(
+        all(
+            (clause.key == "specimen" or clause.places == places) and clause.pattern.search(specimen or "")
+            for clause in condition
+        )
+        for condition in driver.control
+    )
+
+
+def ordered_by_id(connection: Connection, said: Iterable[Result], driver: Driver) -> list[Result]:
+    """The results; one whose id has the form of a control's and was ordered by the EMR is neither, and is held."""
+    found: list[Result] = []
+    for one in said:
+        if (
+            one.kind is Kind.CONTROL
+            and named_by_id(driver, one.specimen)
+            and orders.for_specimen(connection, one.specimen or "")
+        ):
+            problem = one.problem or Problem(Reason.CONTROL_OR_PATIENT, f"code {one.code}")
+            found.append(replace(one, kind=Kind.PATIENT, problem=problem))
+        else:
+            found.append(one)
+    return found
+
+
 def ordered_after_all(connection: Connection, rows: Iterable[Stored], rules: Rules, now: datetime) -> int:
-    """Orders came for an id that the mapping calls a control's: what was kept as one is held. How many were."""
+    """Orders came for an id that mapping or driver call a control's: what was kept as one is held. How many were."""
     found = 0
     for one in rows:
         instrument = rules.instruments.get(one.instrument)
-        mapping = None if instrument is None or isinstance(instrument.mapping, Problem) else instrument.mapping
-        if one.state is not ObservationState.CONTROL or one.result.kind is not Kind.CONTROL or mapping is None:
+        if instrument is None or one.state is not ObservationState.CONTROL or one.result.kind is not Kind.CONTROL:
             continue
-        if material(mapping.control, one.specimen) is None or not orders.for_specimen(connection, one.specimen or ""):
+        mapping, driver = instrument.mapping, instrument.driver
+        by_mapping = isinstance(mapping, Mapping) and material(mapping.control, one.specimen) is not None
+        by_driver = isinstance(driver, Driver) and named_by_id(driver, one.specimen)
+        if not (by_mapping or by_driver) or not orders.for_specimen(connection, one.specimen or ""):
             continue
         row = {name.name: getattr(one, name.name) for name in fields(Decided)}
         problem = Problem(Reason.CONTROL_OR_PATIENT, f"code {one.result.code}")

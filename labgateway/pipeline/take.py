@@ -22,7 +22,7 @@ from labgateway.model import Decoded, Kind, ObservationState
 from labgateway.pipeline import fragments
 from labgateway.pipeline.asked import answer
 from labgateway.pipeline.computing import compute
-from labgateway.pipeline.controls import ordered_after_all, told_apart
+from labgateway.pipeline.controls import ordered_after_all, ordered_by_id, told_apart
 from labgateway.pipeline.ids import new_id
 from labgateway.pipeline.judge import Judge
 from labgateway.pipeline.mendable import MENDABLE
@@ -108,6 +108,8 @@ def _take_results(
     said = [result for result in decoded.results if result.kind is not Kind.QUERY]
     if isinstance(instrument.mapping, Mapping) and instrument.mapping.control:
         said = told_apart(connection, said, instrument.mapping)
+    if isinstance(instrument.driver, Driver) and instrument.driver.control:
+        said = ordered_by_id(connection, said, instrument.driver)
     before = results.of_transmission(connection, message.id)
     specimens = sorted({result.specimen for result in said if result.specimen})
     if specimens and not before and isinstance(instrument.driver, Driver):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,10 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labgateway.cli import main
+from labgateway.cli.decode_command import shipped_drivers
+from labgateway.errors import Reason
+from labgateway.instruments.driver import load
 from labgateway.mapping.difference import changes
 from labgateway.mapping.table import parse
+from labgateway.model import ObservationState
+from labgateway.pipeline import take
 from labgateway.pipeline.controls import Series, series
-from labgateway.store import results
+from labgateway.pipeline.rules import InstrumentRules
+from labgateway.store import journal, results
+from tests.pipeline.lab import Lab as PlainLab
 from tests.pipeline.mapped_lab import Lab, mapping_of
 
 MakeLab = Callable[..., Lab]
@@ -42,6 +50,52 @@ def test_by_the_mapping(make_lab: MakeLab) -> None:
     first, second = rows(lab)
     assert (first.lot, first.level, first.others, first.last) == ("", "", 1, "<0.5")
     assert (second.lot, second.level, len(second.numbers), second.mean, second.sd) == ("44231", "1", 3, "4.10", "0.10")
+
+
+def xp(lab: PlainLab, specimen: str, action: str = "") -> int:
+    """A message of the Sysmex XP, whose driver takes ids that begin with QC for control material."""
+    rows = [
+        "H|\\^&|||XP-100",
+        "P|1",
+        f"O|1||^^{specimen}^B|^^^^WBC|||||||{action}",
+        "R|1|^^^^WBC^1|5.1|10*3/uL||N||F",
+        "L|1|N",
+        "",
+    ]
+    raw = "\r".join(rows).encode()
+    return int(
+        lab.do(lambda c: journal.append(c, instrument="a1", protocol="astm", peer="", received_at=lab.now, raw=raw))
+    )
+
+
+@pytest.mark.parametrize("order_first", [True, False])
+def test_an_id_that_the_driver_takes_for_a_control_s_and_that_is_ordered_is_held(order_first: bool) -> None:
+    """A hospital whose tubes are called QC... loses none in silence; where the analyzer says so itself it is QC."""
+    lab = PlainLab()
+    mapping = mapping_of('[tests]\nWBC = { emr = "WBC" }\n')
+    one = InstrumentRules(load(shipped_drivers() / "sysmex_xp"), mapping)
+    lab.rules = replace(lab.rules, instruments={"a1": one})
+
+    def measure(specimen: str, action: str = "") -> list[str]:
+        number = xp(lab, specimen, action)
+        lab.do(take.process(number, lab.rules, lab.now))
+        lab.hours += 0.01
+        return [one.id for one in lab.do(lambda c: results.of_transmission(c, number))]
+
+    if order_first:
+        lab.order("QC2211007", "O1", "WBC")
+    (number,) = measure("QC2211007")
+    if not order_first:
+        assert lab.get(number).state is ObservationState.CONTROL
+        lab.order("QC2211007", "O1", "WBC")
+    problem = lab.get(number).problem
+    assert problem is not None and problem.reason is Reason.CONTROL_OR_PATIENT
+    assert lab.get(number).state is ObservationState.HELD
+    (said,) = measure("2211008", "Q")
+    lab.order("2211008", "O2", "WBC")
+    (again,) = measure("2211008", "Q")
+    assert {lab.get(one).state for one in (said, again)} == {ObservationState.CONTROL}
+    assert lab.owed() == []
 
 
 @pytest.mark.parametrize("order_first", [True, False])

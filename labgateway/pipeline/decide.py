@@ -91,6 +91,8 @@ class Case:
     neighbours: Callable[[str, Order, Order | None], review.Neighbours] | None = None
     timezone: ZoneInfo = _UTC
     flag_words: MappingOf[str, str] | None = None
+    contradicted: bool = False
+    """Its own message says another value of the same test."""
 
 
 def decide(case: Case) -> Verdict:
@@ -208,6 +210,8 @@ def _versioned(
     if problem is None and state is ObservationState.HELD:
         if mapped.hold is not None:
             problem = mapped.hold
+        elif case.contradicted and mapped.rerun == "hold":
+            problem = Problem(Reason.RERUN_DIFFERS, "the same message says two values")
         elif (
             has_rules
             and not _released_by_hand(priors, replaces, new)

@@ -43,8 +43,12 @@ class Judge:
         received_at: datetime,
         *,
         leave: str | None = None,
+        contradicted: bool = False,
     ) -> Verdict:
-        """Decide one result. leave: an observation that is being decided again and is not its own prior."""
+        """Decide one result. leave: an observation that is being decided again and is not its own prior.
+
+        contradicted: its own message says another value of the same test (twins.py).
+        """
         specimen = result.specimen or ""
         if specimen:
             self._load(specimen, received_at, leave)
@@ -70,6 +74,7 @@ class Judge:
                 neighbours=partial(self._neighbours, specimen, received_at, leave or "") if compares else None,
                 timezone=self._rules.timezone,
                 flag_words=instrument.flag_words,
+                contradicted=contradicted,
             )
         )
         if verdict.state is ObservationState.RELEASED and verdict.order is not None and self._tubes(specimen):

@@ -30,6 +30,7 @@ from labgateway.pipeline.outcome import Job, Outcome, Placed
 from labgateway.pipeline.reading import read
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.pipeline.sending import send
+from labgateway.pipeline.twins import contradicted, key
 from labgateway.store import journal, results
 from labgateway.store.journal import Transmission
 from labgateway.store.observed import Decided, Stored
@@ -116,6 +117,7 @@ def _take_results(
         fragments.repeated(connection, message, specimens, instrument.driver)
     numbers = results.add_results(connection, message.id, said)
     known = {one.result.where: one for one in before if one.result.where}
+    twins = contradicted((message.id, result) for result in said)
     judge = Judge(connection, rules, now)
     placed: list[Placed] = []
     fresh: list[Decided] = []
@@ -123,7 +125,10 @@ def _take_results(
         old = known.get(result.where)
         if old is not None and not _may_change(old):
             continue
-        verdict = judge.verdict(result, message.instrument, instrument, message.received_at, leave=old and old.id)
+        verdict = judge.verdict(
+            result, message.instrument, instrument, message.received_at, leave=old and old.id,
+            contradicted=bool(twins) and key(message.id, result) in twins,
+        )  # fmt: skip
         decided = judge.decided(
             verdict, result, number, message.id, message.instrument, message.received_at,
             instrument.mapping_version, old.id if old else new_id(),
@@ -197,13 +202,17 @@ def _again(
     outcome: Outcome,
 ) -> None:
     """Judge these once more, then what is computed on these specimens."""
+    twins = contradicted((one.transmission_id, one.result) for one in old)
     judge = Judge(connection, rules, now)
     placed: list[Placed] = []
     for one in old:
         instrument = rules.instruments.get(one.instrument)
         if instrument is None or one.result.kind is Kind.COMPUTED:
             continue
-        verdict = judge.verdict(one.result, one.instrument, instrument, one.received_at, leave=one.id)
+        verdict = judge.verdict(
+            one.result, one.instrument, instrument, one.received_at, leave=one.id,
+            contradicted=key(one.transmission_id, one.result) in twins,
+        )  # fmt: skip
         if verdict.state is one.state and verdict.problem == one.problem:
             continue
         decided = judge.decided(

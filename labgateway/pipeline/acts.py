@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from labgateway.errors import LabgatewayError, Problem, Reason
-from labgateway.mapping.apply import Mapped, apply
+from labgateway.mapping.apply import Mapped, Target, apply
 from labgateway.matching import identity, versions
 from labgateway.matching.windows import Side, side
 from labgateway.model import Added, ObservationState, Order, Result
@@ -128,6 +128,18 @@ def place_for(order: Order | None, one: Stored) -> versions.Place:
     """Where versions of the result follow each other when it answers this order."""
     said = (one.result.patient or "").strip() if order is None else orders.place_text(order.patient)
     return versions.Place(None if order is None else order.id, said)
+
+
+def several(one: Stored, rules: Rules) -> tuple[Target, ...]:
+    """The EMR tests of which it is not decided yet which one this is; () where it is decided."""
+    instrument = rules.instruments.get(one.instrument)
+    if one.order_id is not None or instrument is None or isinstance(instrument.mapping, Problem):
+        return ()
+    match apply(instrument.mapping, one.result):
+        case Mapped(targets=targets) if len(targets) > 1:
+            return targets
+        case _:
+            return ()
 
 
 def as_decided(one: Stored) -> Decided:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from labgateway.errors import LabgatewayError, Reason
+from labgateway.mapping.apply import Target
 from labgateway.matching import versions
 from labgateway.model import ObservationState, Order, OrderState
 from labgateway.pipeline.acts import (
@@ -26,6 +27,7 @@ from labgateway.pipeline.acts import (
     one_tube_speaks,
     place_for,
     seen,
+    several,
     take_back,
     write,
 )
@@ -149,11 +151,14 @@ def _release(
     one = _held(connection, number, request)
     if one.problem is not None and one.problem.reason in NOT_YET:
         raise LabgatewayError(f"{one.problem.reason.what} {one.problem.reason.cure}")
-    order = _order_for(connection, one, request, rules)
+    targets = several(one, rules)
+    order = _order_for(connection, one, request, rules, targets)
+    if targets:
+        one = _as_target(one, order, targets, rules)
     is_checked = checked(connection, one, order, request, rules)
     one_tube_speaks(connection, one, order)
     place = place_for(order, one)
-    fresh = replace(prior_of(one).fresh, place=place)
+    fresh = replace(prior_of(one).fresh, code=one.code, place=place)
     priors = [prior_of(p) for p in results.of_specimen(connection, one.specimen or "") if p.id != number]
     replaces, letter = one.replaces, one.letter
     match versions.by_hand(fresh, priors, window_h=rules.policy.window_h):
@@ -185,8 +190,26 @@ def _release(
     return Deed(f"Observation {number} is released.", "released", outcome, identity_checked=is_checked)
 
 
-def _order_for(connection: Connection, one: Stored, request: Mapping[str, Any], rules: Rules) -> Order | None:
-    """The order that a released result answers; a person may name it, but only one of the same specimen."""
+def _as_target(one: Stored, order: Order | None, targets: tuple[Target, ...], rules: Rules) -> Stored:
+    """The observation as the test that its order asks for: until then it bears the analyzer's code."""
+    panels = panels_of(one.instrument, rules)
+    asked = [t for t in targets if order and (order.code == t.emr or t.emr in panels.get(order.code, ()))]
+    if len(asked) != 1:
+        names = ", ".join(t.emr for t in targets)
+        raise LabgatewayError(
+            f"It may be any of {names}: name an order (--order NUMBER) that asks for exactly one of them."
+        )
+    (target,) = asked
+    return replace(one, code=target.emr, name=target.name, loinc=target.loinc, moh=target.moh)
+
+
+def _order_for(
+    connection: Connection, one: Stored, request: Mapping[str, Any], rules: Rules, targets: tuple[Target, ...]
+) -> Order | None:
+    """The order that a released result answers; a person may name it, but only one of the same specimen.
+
+    targets: the EMR tests that it may be, where that is not decided.
+    """
     of_specimen = [
         order for order in orders.for_specimen(connection, one.specimen or "") if order.state is OrderState.OPEN
     ] if one.specimen else []  # fmt: skip
@@ -201,7 +224,8 @@ def _order_for(connection: Connection, one: Stored, request: Mapping[str, Any], 
         if chosen:
             return chosen[0]
     panels = panels_of(one.instrument, rules)
-    asking = [order for order in of_specimen if order.code == one.code or one.code in panels.get(order.code, ())]
+    codes = {target.emr for target in targets} or {one.code}
+    asking = [order for order in of_specimen if order.code in codes or codes & set(panels.get(order.code, ()))]
     if len(asking) == 1:
         return asking[0]
     if not of_specimen and rules.policy.without_order == "send":

@@ -28,6 +28,7 @@ from labgateway.pipeline.acts import (
     place_for,
     retraction,
     seen,
+    several,
     write,
 )
 from labgateway.pipeline.decide import Verdict
@@ -89,9 +90,9 @@ def _as_mapped(one: Stored, rules: Rules) -> tuple[Decided, tuple[Target, ...]]:
     """
     decided = as_decided(one)
     reason = None if one.problem is None or one.state is ObservationState.RELEASED else one.problem.reason
-    if reason not in _NO_TEST:
-        if reason in NOT_YET:
-            raise LabgatewayError(f"{reason.what} {reason.cure}")
+    if reason not in _NO_TEST and reason in NOT_YET:
+        raise LabgatewayError(f"{reason.what} {reason.cure}")
+    if reason not in _NO_TEST and not several(one, rules):
         return decided, (Target(one.code, name=one.name, loinc=one.loinc, moh=one.moh),)
     instrument = rules.instruments.get(one.instrument)
     if instrument is None or isinstance(instrument.mapping, Problem):

@@ -184,6 +184,39 @@ def test_a_held_result_without_an_id_finds_its_tube() -> None:
     assert lab.get(one.id).specimen == "S1"
 
 
+def test_of_several_tests_a_release_is_the_one_that_its_order_asks_for() -> None:
+    """Until it has an order it bears the analyzer's code, which may be another test of the EMR's: GLU is not GLU2H."""
+    lab = Lab()
+    lab.order("S1", "O1", "GLU")
+    lab.order("S1", "O2", "GLU2H")
+    (one,) = lab.measure("S1", ("GLU", "5.1"))
+    assert one.problem is not None and one.problem.reason is Reason.SEVERAL_TARGETS
+    refused(lab, "--order NUMBER", "release", one.id)
+    wanted = next(order.id for order in lab.orders("S1") if order.placer == "O2")
+    lab.act("release", one.id, order=wanted)
+    assert brief(lab.owed()) == [("S1", "F", "GLU2H", "5.1", "O2", "P1")]
+    assert lab.get(one.id).code == "GLU2H"
+
+
+def test_of_several_tests_what_waits_moves_to_the_one_that_is_asked_for() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", "GLU2H")
+    (one,) = lab.measure("S9", ("GLU", "5.1"))
+    assert one.state is ObservationState.WAITING
+    lab.act("relink", one.id, to="S1", identity_checked=True)
+    assert brief(lab.owed()) == [("S1", "F", "GLU2H", "5.1", "O1", "P1")]
+
+
+def test_of_several_tests_none_is_released_to_an_order_for_another_one() -> None:
+    lab = Lab()
+    lab.order("S1", "O1", "WBC")
+    (one,) = lab.measure("S1", ("GLU", "5.1"))
+    refused(lab, "exactly one of them", "release", one.id, order=lab.orders("S1")[0].id)
+    alone = Lab(policy={"without_order": "send"})
+    (one,) = alone.measure("S1", ("GLU", "5.1"))
+    refused(alone, "any of GLU, GLU2H", "release", one.id)
+
+
 def test_what_has_no_mapping_moves_nowhere() -> None:
     lab = Lab()
     lab.order("S1", "O1", "XYZ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from labgateway.cli.common import Parsers, add_config, add_json, config_of, dump, guarded, open_store
 
@@ -13,7 +13,8 @@ _EPILOG = """\
   labgateway prune --days 3650 --now --by "Lan" --because "kept ten years, decision 12/2026"
 
 Taken out: messages older than that with their results, observations and settled deliveries, and orders that none of the
-remaining results answers and that nothing open may be about. Never, however old: what is not processed, parked, incomplete,
+remaining results answers and that nothing open may be about; nothing younger than window_h and wait_h together, whatever is
+said, since a resend is known by it. Never, however old: what is not processed, parked, incomplete,
 waiting, held, in doubt, on its way to a destination, or found to differ there; and never the record of what people did. SQLite
 uses the room again, its file does not shrink.
 With [store] keep_days = N the service does it each day at [gateway] daily_at; the default keeps everything. How long a laboratory must keep
@@ -66,7 +67,8 @@ def _prune(args: argparse.Namespace) -> int:
             total, more = total + prune.Pruned(**answer), bool(answer["more"])
         words = "Taken out"
     else:
-        before = datetime.now(UTC) - timedelta(days=days)
+        matching = config.matching
+        before = prune.cutoff(datetime.now(UTC), days, window_h=matching.window_h, wait_h=matching.wait_h)
         store = open_store(config)
         try:
             total = store.read_now(lambda connection: prune.would(connection, before))

@@ -100,7 +100,8 @@ class Daily:
         return total
 
     async def _piece(self, days: int) -> prune.Pruned:
-        before = self._utcnow() - timedelta(days=days)
+        matching = self._config().matching
+        before = prune.cutoff(self._utcnow(), days, window_h=matching.window_h, wait_h=matching.wait_h)
         return await self._store.submit(lambda c: prune.prune(c, before), background=True)
 
     async def _note(self, total: prune.Pruned, who: str, because: str) -> None:

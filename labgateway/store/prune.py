@@ -11,7 +11,7 @@ is in doubt. What is queued, held, parked or incomplete stays, however old (R11)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.sql.elements import TextClause
@@ -86,6 +86,14 @@ _COUNTS = {
         f"JOIN transmission t ON t.id = p.transmission_id WHERE k.delivery_id = e.id AND NOT (t.id < :below AND {_DONE}))"
     ),
 }
+
+
+def cutoff(now: datetime, days: int, *, window_h: float, wait_h: float) -> datetime:
+    """What is older than that may go: after so many days, and not while a resend may still have to be known by it.
+
+    window_h, wait_h: as the site's matching has them; two results of one order are received at most both of them apart.
+    """
+    return now - max(timedelta(days=days), timedelta(hours=window_h + wait_h + 24))
 
 
 def would(connection: Connection, before: datetime) -> Pruned:

@@ -206,3 +206,19 @@ def test_no_order_goes_that_something_held_is_about(tube: str) -> None:
     lab.order("S1", "O1", "WBC")
     problem = lab.get(one.id).problem
     assert problem is not None and problem.reason is Reason.AMBIGUOUS_ORDER
+
+
+def test_a_resend_within_a_long_window_is_known() -> None:
+    """A site of cultures with window_h beyond keep_days: the order still answers, so what answered it before must not be gone."""
+    lab = Lab(policy={"window_h": 24 * 60})
+    lab.order("S1", "O1", "WBC")
+    lab.measure("S1", ("WBC", "5.1"))
+    lab.settle()
+    lab.hours = 24 * 40
+    lab.order("S1", "O1", "WBC")
+    before = prune.cutoff(lab.now, 30, window_h=24 * 60, wait_h=240)
+    assert not lab.do(lambda c: prune.prune(c, before))
+    (again,) = lab.measure("S1", ("WBC", "5.1"))
+    assert again.state is ObservationState.DUPLICATE
+    assert len(lab.owed()) == 1
+    assert prune.cutoff(lab.now, 365, window_h=72, wait_h=240) == lab.now - timedelta(days=365)

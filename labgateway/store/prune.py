@@ -3,8 +3,9 @@
 A message goes with its results and observations when all of it is done with: it was read (or superseded, or dismissed),
 no observation of it waits, is held or is in doubt, and no delivery of any of them waits, is
 parked or was found to differ at its destination. A delivery goes with the last
-observation that it carried. An order goes when no observation names it and nothing on its specimen waits, is held or
-is in doubt. What is queued, held, parked or incomplete stays, however old (R11). What people did
+observation that it carried, an order when no observation names it. Nothing goes of a specimen on which anything
+waits, is held or is in doubt, nor of the tubes taken from it or that it was taken from.
+What is queued, held, parked or incomplete stays, however old (R11). What people did
 (audit) stays for ever.
 """
 
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from labgateway.store import journal
-from labgateway.store.tables import to_us
+from labgateway.store.tables import OBSERVATION_DOUBT, OBSERVATION_OPEN, to_us
 
 AT_ONCE = 200
 """Messages a transaction: the writer has others to serve."""
@@ -46,30 +47,29 @@ class Pruned:
         return any((self.messages, self.results, self.observations, self.deliveries, self.orders))
 
 
-_DONE = """
+_BUSY = f"""(WITH RECURSIVE busy (specimen) AS (
+    SELECT specimen FROM observation WHERE {OBSERVATION_OPEN} AND specimen IS NOT NULL
+    UNION SELECT specimen FROM observation WHERE {OBSERVATION_DOUBT} AND specimen IS NOT NULL
+    UNION SELECT CASE WHEN a.specimen = b.specimen THEN a.parent ELSE a.specimen END
+        FROM busy b JOIN aliquot a ON a.specimen = b.specimen OR a.parent = b.specimen
+) SELECT specimen FROM busy)"""  # noqa: S608  # constants
+"""Specimens on which something is open, with the tubes taken from them and what they were taken from. What was said there
+still counts: an order less, and what is held as ambiguous would be matched; a result less, and what is held for differing
+from it would go out as the first."""
+_DONE = f"""
     t.state IN ('processed', 'superseded', 'dismissed') AND t.received_at < :before
     AND NOT EXISTS (
         SELECT 1 FROM observation o WHERE o.transmission_id = t.id AND (
-            o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL) OR EXISTS (
+            o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL)
+            OR o.specimen IN {_BUSY} OR EXISTS (
                 SELECT 1 FROM delivery_observation l JOIN delivery d ON d.id = l.delivery_id
                 WHERE l.observation_id = o.id AND (d.state IN ('waiting', 'parked') OR d.created_at >= :before
                     OR EXISTS (SELECT 1 FROM difference f WHERE f.delivery_id = d.id AND f.state = 'open')))))
-"""
-_OPEN = "(o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL))"
-_NOT_ASKED_FOR = f"""
-    AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.specimen = lab_order.specimen AND {_OPEN})
-    AND NOT EXISTS (
-        SELECT 1 FROM aliquot a LEFT JOIN aliquot b ON b.parent = a.specimen LEFT JOIN aliquot c ON c.parent = b.specimen
-        LEFT JOIN aliquot d ON d.parent = c.specimen
-        JOIN observation o ON o.specimen IN (a.specimen, b.specimen, c.specimen, d.specimen)
-        WHERE a.parent = lab_order.specimen AND {_OPEN})
-"""  # noqa: S608  # a constant
-"""While something is open on its id, or on a tube taken from that, an order says something: one candidate less, and what is
-held as ambiguous would be matched."""
+"""  # noqa: S608  # constants
 _ORDERS_DONE = f"""
     received_at < :before AND changed_at < :before
     AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.order_id = lab_order.id OR o.beside_id = lab_order.id)
-    {_NOT_ASKED_FOR}
+    AND lab_order.specimen NOT IN {_BUSY}
 """  # noqa: S608  # constants
 _CHUNK = text(f"SELECT t.id FROM transmission t WHERE t.id < :below AND {_DONE} ORDER BY t.id LIMIT :n")  # noqa: S608
 _COUNTS = {
@@ -105,8 +105,8 @@ def would(connection: Connection, before: datetime) -> Pruned:
             text(
                 "SELECT count(*) FROM lab_order WHERE received_at < :before AND changed_at < :before AND NOT EXISTS ("  # noqa: S608
                 "SELECT 1 FROM observation o JOIN transmission t ON t.id = o.transmission_id "
-                f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE}))"
-                + _NOT_ASKED_FOR
+                f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE})) "
+                f"AND lab_order.specimen NOT IN {_BUSY}"
             ),
             values,
         ).scalar_one()

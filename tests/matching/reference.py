@@ -217,6 +217,11 @@ PERSONS = {
         for a in (ResultLetter.PRELIMINARY, ResultLetter.NO_RESULT)
         for b in (ResultLetter.WRONG, ResultLetter.DELETED)
     ),
-    *((b, ResultLetter.FINAL) for b in (ResultLetter.WRONG, ResultLetter.DELETED)),
+    # Behind what was taken back a person begins anew: nothing -> P, F, C, X.
+    *(
+        (b, a)
+        for b in (ResultLetter.WRONG, ResultLetter.DELETED)
+        for a in (ResultLetter.PRELIMINARY, ResultLetter.FINAL, ResultLetter.CORRECTED, ResultLetter.NO_RESULT)
+    ),
 }
 """What only a person does."""

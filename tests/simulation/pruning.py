@@ -7,6 +7,7 @@ from datetime import timedelta
 from labgateway.store import prune
 from labgateway.store.tables import to_us
 from tests.simulation.lab import Lab
+from tests.simulation.truth import line_of
 
 KEEP = timedelta(days=30)
 """The shortest that `[store] keep_days` admits."""
@@ -22,6 +23,16 @@ def take_out(lab: Lab) -> None:
         "LEFT JOIN delivery d ON d.id = l.delivery_id WHERE o.state IN ('waiting', 'held') "
         f"OR (o.state = 'released' AND o.reason IS NOT NULL) OR d.state IN ('waiting', 'parked') OR d.created_at >= {to_us(before)}"
     )}  # fmt: skip
+    open_on = {specimen for (specimen,) in lab.rows(
+        "SELECT specimen FROM observation WHERE state IN ('waiting', 'held') OR (state = 'released' AND reason IS NOT NULL)"
+    )}  # fmt: skip
+    busy = {tube.specimen for tube in lab.tubes for one in lab.tubes if one.specimen in open_on
+            if set(line_of(tube)) & set(line_of(one))} | open_on  # fmt: skip
+    kept |= {
+        message
+        for message, specimen in lab.rows("SELECT transmission_id, specimen FROM observation")
+        if specimen in busy
+    }
     owed = lab.rows("SELECT control_id FROM delivery WHERE state IN ('waiting', 'parked') ORDER BY id")
     told = lab.disk.run(lambda c: prune.would(c, before))
     done = prune.Pruned(more=True)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, text
 
-from labgateway.errors import Problem, Reason
+from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.model import ObservationState
 from labgateway.store import migrate, orders, outbox, prune, results, sqlite
 from labgateway.store.engine import Store
@@ -89,7 +89,17 @@ def write(connection: Connection, history: list[Message]) -> None:
         problem = Problem(Reason.ORDER_CANCELLED) if one.doubt else None
         results.add_observations(
             connection,
-            [decided(f"{n:020}", result_id, one.number, state=one.observation, problem=problem, received_at=at)],
+            [
+                decided(
+                    f"{n:020}",
+                    result_id,
+                    one.number,
+                    state=one.observation,
+                    problem=problem,
+                    received_at=at,
+                    specimen=f"S{n}",
+                )
+            ],
         )
         connection.execute(text("UPDATE transmission SET state = :s WHERE id = :n"), {"s": one.state, "n": one.number})
         made = min(at, later(days=-one.resent_d)) if one.resent_d > 0 else later(days=1)
@@ -222,3 +232,24 @@ def test_a_resend_within_a_long_window_is_known() -> None:
     assert again.state is ObservationState.DUPLICATE
     assert len(lab.owed()) == 1
     assert prune.cutoff(lab.now, 365, window_h=72, wait_h=240) == lab.now - timedelta(days=365)
+
+
+@pytest.mark.parametrize("tube", ["S1", "A1"])
+def test_nothing_goes_that_something_held_stands_against(tube: str) -> None:
+    """Mirth-like housekeeping would make a first result of a rerun: what stands in the EMR is known as long as the rerun
+    waits for a person, on its tube and on another of the same order."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC", more=("SAC|||A1|S1",))
+    (first,) = lab.measure("S1", ("WBC", "5.1"))
+    (held,) = lab.measure(tube, ("WBC", "6.1"))
+    assert lab.settle() == 1
+    lab.hours = 24 * 40
+    before = lab.now - timedelta(days=30)
+    assert not lab.do(lambda c: prune.would(c, before))
+    assert not lab.do(lambda c: prune.prune(c, before))
+    if tube == "S1":
+        lab.act("release", held.id, identity_checked=True)
+        assert [(s.letter, s.replaces) for s in lab.owed()] == [("F", None), ("C", first.id)]
+    else:
+        with pytest.raises(LabgatewayError, match=first.id):
+            lab.act("release", held.id, identity_checked=True)

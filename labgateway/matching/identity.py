@@ -73,7 +73,7 @@ def _differing(
     if _sexes_differ(sex, patient.sex):
         found.append("sex")
     ours = name_parts(name)
-    theirs = [parts for one in (patient.pid5 or "").split("~") if (parts := name_parts(one))]
+    theirs = [parts for one in patient.pid5.split("~") if (parts := name_parts(one))]
     if ours and theirs and ours not in theirs:
         found.append("name")
     return tuple(found)
@@ -154,7 +154,7 @@ def birth_days(text: str | None) -> tuple[date, date] | None:
     said = _date(text)
     if not said.isdigit():
         return None
-    year, month, day = int(said[:4]), int(said[4:6] or 0), int(said[6:8] or 0)
+    year, month, day = int(said[:4]), int(said[4:6] or 0), int(said[6:] or 0)
     try:
         first = date(year, month or 1, day or 1)
         last = first if day else date(year, month or 12, monthrange(year, month or 12)[1])
@@ -203,9 +203,7 @@ def _full_date(patient: Patient) -> str | None:
 
 
 def _sex(text: str | None) -> str:
-    word = _bare(
-        "".join(c for c in unicodedata.normalize("NFD", (text or "").split("^")[0]) if not unicodedata.combining(c))
-    )
+    word = _bare(unicodedata.normalize("NFD", (text or "").split("^")[0]))  # a mark apart is no letter
     if says_nothing(word) or word in ("U", "N"):  # HL7 table 0001: unknown, not applicable
         return ""
     return _SEX.get(word, word)

@@ -119,9 +119,11 @@ def test_patient_ids(one: str | None, other: str, *, agree: bool) -> None:
         ("", "TRAN^LAN", True),
         ("UNKNOWN", "TRAN^LAN", True),
         ("TRAN^LAN\\X41\\", "TRAN^LANA", True),
+        ("TRAN^A\\T\\B", "TRAN^A B", True),
         ("TRAN^LAN", "LE^LAN~TRAN^LAN", True),
         ("TRAN^LAN", "TRAN^LAN^THI", False),
         ("TRAN^LAN", "TRAN^LAN^^^^LAN", True),
+        ("TRAN^LAN", "TRAN^LAN^^JR", True),
         ("TRAN^LAN", "TRAN^LANH", False),
         ("LAN LAN^TRAN", "LAN^TRAN", False),
         ("王^芳", "王^芬", False),
@@ -164,6 +166,7 @@ def test_what_proves_nothing() -> None:
         (replace(bare, pid3="0"), replace(bare, pid3="0", pid5="")),
         (bare, replace(bare, pid5="TRAN^THI LAN")),
         (bare, replace(bare, sex=None)),
+        (replace(bare, pid3="7^^^TH^MR", pid5=""), replace(bare, pid3="8^^^TH^MR", pid5="")),
         (replace(bare, birth_date="1970051"), replace(bare, birth_date="1970051")),
         (bare, replace(bare, birth_date="1970")),
         (replace(bare, birth_date="1970"), replace(bare, birth_date="1970")),
@@ -183,6 +186,8 @@ def test_what_proves_nothing() -> None:
     [
         ("19700512", (date(1970, 5, 12), date(1970, 5, 12))),
         ("1970-05-12T08:30", (date(1970, 5, 12), date(1970, 5, 12))),
+        ("19701203", (date(1970, 12, 3), date(1970, 12, 3))),
+        ("197011", (date(1970, 11, 1), date(1970, 11, 30))),
         ("197005", (date(1970, 5, 1), date(1970, 5, 31))),
         ("19720200", (date(1972, 2, 1), date(1972, 2, 29))),
         ("1970", (date(1970, 1, 1), date(1970, 12, 31))),
@@ -199,11 +204,42 @@ def test_a_name_of_which_nothing_is_said_has_no_parts() -> None:
     assert [name_parts(name) for name in (None, "", "UNKNOWN", "-^-")] == [()] * 4
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_proven"),
+    [
+        ({"pid3": "1001", "birth_date": "19700512"}, {"pid3": "1001", "birth_date": "1970-05-12"}, True),
+        ({"pid3": "1001", "birth_date": "1970"}, {"pid3": "1001", "birth_date": "1970"}, False),
+        ({"pid3": "1001", "birth_date": None}, {"pid3": "1001", "birth_date": None}, False),
+        ({"pid3": "1001", "birth_date": "19700512"}, {"pid3": "1001", "birth_date": None}, False),
+        ({"pid3": "1001^^^TH"}, {"pid3": "9^^^BM~ 1001 ^^^TH^MR"}, True),
+        ({"pid3": "1001^^^TH"}, {"pid3": "9^^^TH~1001^^^BM^MR"}, False),
+        ({"pid3": "1001^^^TH"}, {"pid3": "9^^^TH~1001^^", "birth_date": None}, False),
+    ],
+)
+def test_a_number_in_two_sources(one: dict[str, str | None], other: dict[str, str | None], *, is_proven: bool) -> None:
+    """Two sources may number differently: the authority of that number must be the same, or the full birth date."""
+    a, b = (Patient(**{"id": "1001", "pid5": "", "sex": None} | said) for said in (one, other))  # pyright: ignore[reportArgumentType]
+    assert same_patient(a, b, same_source=False) is is_proven
+    assert same_patient(b, a, same_source=False) is is_proven
+
+
+@pytest.mark.parametrize(
+    "text", ["QC1", "qc-level-2", "XXX", "Error", "READ ERROR", "test", "DUMMY", "default", "?", "A\ufffd1"]
+)
+def test_words_that_are_no_patients_id(text: str) -> None:
+    """What instruments fill in; in any spelling."""
+    assert is_placeholder(text)
+    assert not is_placeholder(f"24{text.replace(chr(0xFFFD), '').replace('?', '1')}7")
+
+
 def test_every_pair_counts() -> None:
     """Three orders are one patient's only when every two are: agreeing with the first is not enough."""
     year, may, june = (replace(LAN, birth_date=d) for d in ("1970", "19700512", "19700613"))
     assert all_one_patient([order(patient=year), order(patient=may)])
     assert not all_one_patient([order(patient=year), order(patient=may), order(patient=june)])
+    number = Patient("1001", "1001")
+    assert all_one_patient([order(patient=number), order(patient=replace(number, sex="F"))])
+    assert not all_one_patient([order(patient=number), order(patient=number, source="file")]), "two numberings"
     assert all_one_patient([])
     assert all_one_patient([order(patient=NOBODY)])
     assert not all_one_patient([order(patient=NOBODY), order(patient=NOBODY)])

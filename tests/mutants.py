@@ -69,6 +69,8 @@ KNOWN: dict[tuple[str, str], str] = {
      "for f in against"): "what is compared and differs was held before",
     ("said = {replace(o, id=0, received_at=None) for o in rows}", "1"): "any number, the same for all",
     ("by_person: bool = False", "True"): "the gateway says it of each Prior",
+    ("return 0 if prior.id in replaced else 1 if prior.letter in RETRACTED and prior.replaces else 2", "3"):
+        "any number above the others",
     ("@lru_cache(maxsize=1024)", "1025"): "how many answers are kept is speed",
     ("if _proves(one.id) and _proves(other.id):", "_proves(one.id) or _proves(other.id)"): _ONE_ID,
     ("if _proves(one.id) and _proves(other.id):", "_proves(one.id)"): _ONE_ID,

@@ -15,6 +15,7 @@ from labgateway.matching.versions import (
     First,
     Hold,
     Place,
+    Prior,
     Version,
     by_hand,
     letter_of,
@@ -260,6 +261,12 @@ def test_an_empty_value_erases_nothing() -> None:
                 assert why(answer) is Reason.VALUE_WITHHELD
 
 
+def test_withheld_again() -> None:
+    """Nothing behind nothing adds nothing, whatever the analyzer calls it."""
+    for status in (PRELIMINARY, FINAL, CORRECTED):
+        assert version(fresh(None, status, minute=9), [prior(fresh(None, minute=5), X)]) == Duplicate("obs1")
+
+
 def test_a_value_after_a_withheld_one() -> None:
     """The first real value behind an X goes out by its own letter, from whichever instrument; X again adds nothing."""
     nothing = [prior(fresh(None, minute=5), X)]
@@ -336,6 +343,22 @@ def test_retracted_is_the_end() -> None:
             for value in ("5.10", "5.30", None):
                 assert why(version(fresh(value, status, minute=9), chain, "last")) is Reason.STATUS_REGRESSION
         assert by_hand(fresh("5.30", minute=9), chain) == First(F)
+
+
+def test_what_stands_is_not_what_was_received_last() -> None:
+    """A person released an older one later, or took one back: the EMR holds what went out last."""
+
+    def out(name: str, value: str, letter: ResultLetter = F, of: str | None = None) -> Prior:
+        return replace(prior(fresh(value), letter, name=name), replaces=of)
+
+    older = [out("obs2", "5.30", C, "obs1"), out("obs1", "5.10")]
+    assert version(fresh("5.30"), older) == Duplicate("obs2")
+    taken_back = [out("obs2", "5.10", W, "obs1"), out("obs1", "5.10")]
+    assert why(version(fresh("5.30"), taken_back)) is Reason.STATUS_REGRESSION
+    answered_anew = [out("obs1", "5.10"), out("obs3", "5.50"), out("obs2", "5.10", W, "obs1")]
+    assert version(fresh("5.50"), answered_anew) == Duplicate("obs3")
+    and_corrected = [*answered_anew[:2], out("obs4", "5.70", C, "obs3"), answered_anew[2]]
+    assert version(fresh("5.70"), and_corrected) == Duplicate("obs4")
 
 
 def test_an_order_that_was_moved() -> None:

@@ -43,7 +43,12 @@ MODULES = {
         _SLOW,
         ["tests/pipeline/test_ranges_out.py"],
     ),
-    "labgateway.matching.weighing": ([f"{_ROOM}/test_attribute.py"], _REST, _SLOW),
+    "labgateway.matching.weighing": (
+        [f"{_ROOM}/test_attribute.py"],
+        _REST,
+        _SLOW,
+        ["tests/pipeline/test_order_life.py"],
+    ),
     "labgateway.matching.windows": ([f"{_ROOM}/test_attribute.py"], _REST, _SLOW),
     "labgateway.matching.versions": ([f"{_ROOM}/test_versions.py"], _REST, _SLOW),
     "labgateway.pipeline.decide": (
@@ -71,6 +76,8 @@ KNOWN: dict[tuple[str, str], str] = {
     ("by_person: bool = False", "True"): "the gateway says it of each Prior",
     ("return 0 if prior.id in replaced else 1 if prior.letter in RETRACTED and prior.replaces else 2", "3"):
         "any number above the others",
+    ("return self.policy is policy and self.specimen == specimen and self.received_at == received_at",
+     "return None"): "what never fits is weighed again: slower, and the same",
     ("@lru_cache(maxsize=1024)", "1025"): "how many answers are kept is speed",
     ("if _proves(one.id) and _proves(other.id):", "_proves(one.id) or _proves(other.id)"): _ONE_ID,
     ("if _proves(one.id) and _proves(other.id):", "_proves(one.id)"): _ONE_ID,

@@ -433,3 +433,10 @@ def test_a_bare_number_of_another_source_proves_nothing() -> None:
     assert still_stands(was, judge(candidate(), order(patient=replace(bare, pid5="TRẦN^LAN")))) is None
     told = still_stands(was, judge(candidate(), order(patient=bare, source="other")))
     assert told is not None and told.reason is Reason.ORDER_CHANGED
+
+
+def test_a_cancelled_order_for_another_test_says_nothing() -> None:
+    """Nobody ordered this one: that is the reason, not that something else was called off."""
+    answer = judge(candidate(), order("HGB"), cancelled("CRP", number=2))
+    assert isinstance(answer, Held)
+    assert answer.problem.reason is Reason.NOT_ORDERED

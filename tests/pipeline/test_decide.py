@@ -172,6 +172,23 @@ def test_what_a_person_released_is_not_held_again(before: list[Prior], expected:
     assert verdict.letter is ResultLetter.FINAL
 
 
+def test_two_values_in_one_message() -> None:
+    """Neither goes by itself, unless the mapping says that the last one counts; a message that says one value is let go."""
+    potassium = result("K", "5", unit="mmol/L")
+    for contradicted, line, expected in (
+        (True, "", Reason.RERUN_DIFFERS),
+        (True, 'rerun = "last", ', None),
+        (False, "", None),
+    ):
+        words, faults = parse(WORDS.replace("limits", f"{line}limits").encode(), "xn1.toml")
+        assert not faults
+        verdict = decide(case(potassium, order("K"), mapping=words, contradicted=contradicted))
+        assert (verdict.problem and verdict.problem.reason) == expected
+    assert decide(case(potassium, order("K"))).state is ObservationState.RELEASED, (
+        "nothing contradicts unless it is said"
+    )
+
+
 def test_manual_release_is_asked_last() -> None:
     """A site that releases everything by hand sees each result; a rule's words come first."""
     verdict = decide(case(result(), order(), manual=True))

@@ -48,8 +48,8 @@ class Pruned:
 
 
 _BUSY = f"""(WITH RECURSIVE busy (specimen) AS (
-    SELECT specimen FROM observation WHERE {OBSERVATION_OPEN} AND specimen IS NOT NULL
-    UNION SELECT specimen FROM observation WHERE {OBSERVATION_DOUBT} AND specimen IS NOT NULL
+    SELECT specimen FROM observation WHERE {OBSERVATION_OPEN} AND coalesce(specimen, '') <> ''
+    UNION ALL SELECT specimen FROM observation WHERE {OBSERVATION_DOUBT} AND coalesce(specimen, '') <> ''
     UNION SELECT CASE WHEN a.specimen = b.specimen THEN a.parent ELSE a.specimen END
         FROM busy b JOIN aliquot a ON a.specimen = b.specimen OR a.parent = b.specimen
 ) SELECT specimen FROM busy)"""  # noqa: S608  # constants

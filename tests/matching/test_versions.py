@@ -480,3 +480,29 @@ def test_taking_back() -> None:
         assert why(retract(prior(fresh(), letter))) is Reason.STATUS_REGRESSION
     for state in (WAITING, HELD, REJECTED):
         assert why(retract(prior(fresh(), state=state))) is Reason.STATUS_REGRESSION
+
+
+def test_what_stands_is_behind_what_it_replaced() -> None:
+    """Received 1, 2, 3, 4; a person released 4 and then 2: 2 stands, and what comes is compared with it."""
+    first, second = (
+        prior(fresh("1.00", minute=1)),
+        replace(prior(fresh("2.00", minute=2), C, name="obs2"), replaces="obs4"),
+    )
+    fourth = replace(prior(fresh("4.00", minute=4), C, name="obs4"), replaces="obs1")
+    for chain in ([first, second, fourth], [second, first, fourth], [fourth, second, first]):
+        assert by_hand(fresh("3.00", minute=3), chain) == Correction("obs2", C)
+        assert why(version(fresh("4.00", minute=9), chain)) is Reason.RERUN_DIFFERS
+        assert version(fresh("2.00"), chain) == Duplicate("obs2")
+
+
+def test_what_stands_is_behind_a_retraction_that_came_before_it() -> None:
+    """4 was taken back, then a person released 2: it stands, though W bears the later receipt of 4."""
+    second = prior(fresh("2.00", minute=2), name="obs2")
+    fourth = prior(fresh("4.00", minute=4), name="obs4")
+    back = replace(prior(fresh("4.00", minute=4), W, name="obs5"), replaces="obs4")
+    for chain in ([second, fourth, back], [fourth, back, second], [back, fourth, second]):
+        assert by_hand(fresh("3.00", minute=3), chain) == Correction("obs2", C)
+    corrected = replace(prior(fresh("2.50", minute=1), C, name="obs6"), replaces="obs2")
+    assert by_hand(fresh("3.00", minute=3), [corrected, second, fourth, back]) == Correction("obs6", C)
+    assert by_hand(fresh("3.00", minute=3), [back, fourth]) == First(F), "only what was taken back: a first word again"
+    assert why(version(fresh("3.00", minute=9), [back, fourth])) is Reason.STATUS_REGRESSION

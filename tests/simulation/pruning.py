@@ -28,6 +28,7 @@ def take_out(lab: Lab) -> None:
     )}  # fmt: skip
     busy = {tube.specimen for tube in lab.tubes for one in lab.tubes if one.specimen in open_on
             if set(line_of(tube)) & set(line_of(one))} | open_on  # fmt: skip
+    busy.discard(None)  # without an id there is no tube that anything else may be about
     kept |= {
         message
         for message, specimen in lab.rows("SELECT transmission_id, specimen FROM observation")

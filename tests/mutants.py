@@ -43,6 +43,8 @@ MODULES = {
         _SLOW,
         ["tests/pipeline/test_ranges_out.py"],
     ),
+    "labgateway.matching.askable": ([f"{_ROOM}/test_askable.py"], ["tests/gateway/test_asked.py"]),
+    "labgateway.matching.check_digits": ([f"{_ROOM}/test_check_digits.py"], _REST),
     "labgateway.matching.weighing": (
         [f"{_ROOM}/test_attribute.py"],
         _REST,
@@ -73,6 +75,8 @@ KNOWN: dict[tuple[str, str], str] = {
     ("return Attached(order, target, beside, tuple(f for f in against if f not in policy.second_ids))",
      "for f in against"): "what is compared and differs was held before",
     ("said = {replace(o, id=0, received_at=None) for o in rows}", "1"): "any number, the same for all",
+    ("return (sum(int(d) for d in text[::-2]) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0",
+     "d >= 9"): "twice a digit is never 9",
     ("by_person: bool = False", "True"): "the gateway says it of each Prior",
     ("return 0 if prior.id in replaced else 1 if prior.letter in RETRACTED and prior.replaces else 2", "3"):
         "any number above the others",

@@ -102,14 +102,17 @@ def _doubt(connection: Connection, one: Stored, order: Order | None, rules: Rule
 
 
 def one_tube_speaks(connection: Connection, one: Stored | Decided, order: Order | None) -> None:
-    """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it.
+    """Raises LabgatewayError while the test of this order stands in the EMR from another tube that belongs to it, or from
+    this one when the order was still on the tube that it was taken from.
 
     Not from this one itself, which is taken back when it is moved.
     """
     if order is None:
         return
-    for tube in orders.siblings(connection, order.specimen):
-        mine = {order.id, *(o.id for o in orders.for_specimen(connection, tube) if orders.is_same(o, order))}
+    for tube in (order.specimen, *orders.siblings(connection, order.specimen)):
+        mine = {o.id for o in orders.for_specimen(connection, tube) if orders.is_same(o, order)} | {order.id}
+        if tube == order.specimen:
+            mine.remove(order.id)  # its own versions follow each other; not so those of before it was moved here
         told = [
             other
             for other in results.of_specimen(connection, tube)
@@ -119,7 +122,7 @@ def one_tube_speaks(connection: Connection, one: Stored | Decided, order: Order 
         stands = [o for o in told if o.id not in {*replaced, one.id} and o.letter not in versions.RETRACTED]
         if stands:
             raise LabgatewayError(
-                f"Observation {stands[-1].id} of another tube has answered this test of order {order.id}. Take it back first "
+                f"Observation {stands[-1].id} has answered this test of order {order.id} already. Take it back first "
                 "(labgateway parked reject), or reject this one."
             )
 

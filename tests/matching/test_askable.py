@@ -9,6 +9,7 @@ from labgateway.errors import Problem, Reason
 from labgateway.matching import identity
 from labgateway.matching.askable import askable
 from labgateway.matching.attribute import Attached, Policy
+from labgateway.matching.check_digits import CheckDigit
 from labgateway.model import Order, OrderState
 from tests.matching.cases import cases
 from tests.matching.people import HUNG, LAN, NOBODY, POLICY, at, cancelled, order
@@ -76,3 +77,21 @@ def test_the_same_orders_give_the_same_answer() -> None:
     one, two = order("GLU"), order("CHOL", number=2, patient=LAN)
     assert ask(one, two) == (one, two)
     assert ask(two, one) == (two, one)
+
+
+def test_a_wrong_check_digit_has_no_orders() -> None:
+    policy = Policy(check=CheckDigit.LUHN)
+    right = replace(order(), specimen="79927398713")
+    assert ask(right, specimen="79927398713", policy=policy) == (right,)
+    assert ask(replace(right, specimen="79927398714"), specimen="79927398714", policy=policy) == ()
+
+
+def test_an_order_without_a_time_is_not_told() -> None:
+    """Whether its window is open is not known."""
+    assert ask(replace(order(), received_at=None)) == ()
+
+
+def test_without_placer_numbers_nothing_says_which_was_cancelled() -> None:
+    """Two orders without a number are two orders."""
+    one = replace(order("GLU"), placer="")
+    assert ask(one, replace(cancelled("GLU", number=2), placer="")) == (one,)

@@ -53,7 +53,7 @@ def test_swapped_neighbours_are_seen(rule: CheckDigit) -> None:
 @pytest.mark.parametrize("rule", list(CheckDigit))
 def test_nothing_to_check(rule: CheckDigit) -> None:
     """Too short, blank or longer than any barcode: wrong, not an error."""
-    for text in ("", "1", "X", "  ", "79927398713 ", "7992-7398713", "٧٩", "79444\n", "9" * 9000):
+    for text in ("", "0", "1", "X", "  ", "79927398713 ", "7992-7398713", "٧٩", "79444\n", "9" * 9000):
         assert not keeps(rule, text)
 
 
@@ -69,3 +69,25 @@ def test_any_text_is_judged(text: str, rule: CheckDigit) -> None:
 def test_isbt_has_a_form(form: str) -> None:
     """A donation number is 13 characters of a fixed form and its check character."""
     assert not keeps(CheckDigit.ISBT128, form)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in CheckDigit if rule is not CheckDigit.ISBT128])
+def test_every_character_may_be_there(rule: CheckDigit) -> None:
+    """An id in which all of them stand, with some check character, is right."""
+    body = ALPHABET[rule].rstrip("X*") if rule is not CheckDigit.MOD37_2 else ALPHABET[rule].rstrip("*")
+    ends = [a + b for a in ("", *ALPHABET[rule]) for b in ALPHABET[rule]]
+    assert any(keeps(rule, body + end) for end in ends)
+
+
+def test_the_longest_and_the_shortest() -> None:
+    """A hundred characters are taken, more are not; two check digits check at least one other."""
+    assert keeps(CheckDigit.LUHN, "0" * 100)
+    assert not keeps(CheckDigit.LUHN, "0" * 101)
+    assert keeps(CheckDigit.MOD97_10, "001")
+    assert not keeps(CheckDigit.MOD97_10, "01")
+
+
+def test_another_form_is_no_donation_number() -> None:
+    """Right by MOD 37-2, and too short for ISBT 128."""
+    text = next("A12" + c for c in ALPHABET[CheckDigit.MOD37_2] if keeps(CheckDigit.MOD37_2, "A12" + c))
+    assert not keeps(CheckDigit.ISBT128, text)

@@ -135,7 +135,7 @@ def test_an_order_that_moved_is_not_answered_twice(first: str) -> None:
     new = lab.get(new.id)
     assert new.problem is not None
     assert (new.state, new.problem.reason) == (ObservationState.HELD, Reason.OTHER_TUBE)
-    with pytest.raises(LabgatewayError, match=f"{old.id} of another tube has answered"):
+    with pytest.raises(LabgatewayError, match=f"{old.id} has answered"):
         lab.act("release", new.id, identity_checked=True)
     lab.act("reject", old.id)
     lab.act("release", new.id, identity_checked=True)

@@ -167,3 +167,23 @@ def test_fhir() -> None:
     resource["contained"][-1] = {**child, "parent": [{"reference": "#s9"}]}
     taken = lab.do(take_file(json.dumps(resource).encode(), rules=lab.rules, reading=reading, now=lab.now))
     assert [s.place for s in taken.said] == ["ServiceRequest.contained[2].parent[0]"]
+
+
+def test_an_order_that_moves_to_the_tube_that_has_answered_it() -> None:
+    """From the specimen to the aliquot that was measured for it: it is the same order, and has its one answer."""
+    lab = Lab()
+    lab.order("S1", "O1", "WBC", more=("SAC|||A1|S1",))
+    (first,) = lab.measure("A1", ("WBC", "5.1"))
+    (second,) = lab.measure("A1", ("WBC", "6.1"))
+    assert why(lab, second.id) is Reason.RERUN_DIFFERS
+    lab.order("A1", "O1", "WBC", control="XO")
+    opened = next(o.id for o in lab.orders("A1") if o.ordered_on == "")
+    with pytest.raises(LabgatewayError, match=first.id):
+        lab.act("release", second.id, order=opened, identity_checked=True)
+    lab.act("reject", first.id)
+    lab.act("release", second.id, order=opened, identity_checked=True)
+    assert [(s.letter, s.value, s.placer) for s in lab.owed()] == [
+        ("F", "5.1", "O1"),
+        ("W", "5.1", "O1"),
+        ("F", "6.1", "O1"),
+    ]

@@ -111,7 +111,12 @@ class Lab:
         return self.tubes[-1]
 
     def may_draw(self, specimen: str, person: str) -> bool:
-        """Not under a label that is at an analyzer this very hour on another person's tube: nobody could see it."""
+        """Not under a label that is at an analyzer this very hour on another person's tube: nobody could see it.
+
+        Nor under one from which another tube was filled: which of the two is meant, only the label says.
+        """
+        if any(t.taken_from is not None and t.taken_from.parent.specimen == specimen for t in self.tubes):
+            return False
         if all(PEOPLE[t.person] == PEOPLE[person] for t in self.tubes if t.specimen == specimen):
             return True
         return specimen not in self.seen or self.now - self.seen[specimen] > timedelta(hours=1)

@@ -329,7 +329,7 @@ class WholeHouse(RuleBasedStateMachine):
     def misread(self, nth: int, label: str, test: str, ordered: bool) -> None:
         """The barcode could not be read, or not whole; the EMR may even have an order on what was sent instead."""
         tube = self._tube(nth)
-        if ordered and label in ("0", "000", "UNKNOWN"):
+        if ordered and label in ("0", "000", "UNKNOWN") and self.lab.may_draw(label, "mai"):
             other = self.lab.draw(label, "mai", PEOPLE["mai"][0])
             other.disturbed = True
             self.lab.order(other, next(code for code, tests in ASKED.items() if test in tests))

@@ -74,16 +74,20 @@ def measure(port: int, start: int, count: int = MESSAGES) -> list[float]:
     return sorted(took)
 
 
-async def test_three_hundred_hostile_connections(tmp_path: Path) -> None:
-    """They fill the places of their own lines and no more; an honest line does not notice them, and the log stays readable."""
-    ports = [free_port(), free_port()]
-    extra = "".join(
+def lines_for(ports: list[int]) -> str:
+    """Config of the lines that the hostile callers call."""
+    return "".join(
         f'[instrument.bad{n}]\ndriver = "sysmex_xn"\nmapping = "xn1.toml"\n'
         f'line = {{ kind = "tcp-listen", host = "127.0.0.1", port = {port}, connections = {PLACES} }}\n'
         for n, port in enumerate(ports)
     )
+
+
+async def test_three_hundred_hostile_connections(tmp_path: Path) -> None:
+    """They fill the places of their own lines and no more; an honest line does not notice them, and the log stays readable."""
+    ports = [free_port(), free_port()]
     async with Emr() as emr:
-        site = Site(tmp_path, emr, matching='without_order = "send"', extra=extra)
+        site = Site(tmp_path, emr, matching='without_order = "send"', extra=lines_for(ports))
         with site.gateway as gateway:
             honest = 0
             calm: list[list[float]] = []
@@ -130,13 +134,8 @@ async def test_three_hundred_hostile_connections(tmp_path: Path) -> None:
 async def test_what_a_hostile_connection_costs(tmp_path: Path) -> None:
     """A second of the storm costs the gateway less than fifty messages of an analyzer, though some hundred calls come in it."""
     ports = [free_port(), free_port()]
-    extra = "".join(
-        f'[instrument.bad{n}]\ndriver = "sysmex_xn"\nmapping = "xn1.toml"\n'
-        f'line = {{ kind = "tcp-listen", host = "127.0.0.1", port = {port}, connections = {PLACES} }}\n'
-        for n, port in enumerate(ports)
-    )
     async with Emr() as emr:
-        site = Site(tmp_path, emr, matching='without_order = "send"', extra=extra)
+        site = Site(tmp_path, emr, matching='without_order = "send"', extra=lines_for(ports))
         with site.gateway as gateway:
             await asyncio.to_thread(measure, site.xn, 0, 20)
             await seen(emr, 60)

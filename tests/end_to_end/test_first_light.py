@@ -156,7 +156,11 @@ async def states(gateway: Gateway, **wanted: int) -> dict[str, Any]:
         found.update(gateway.status())
         return all(found["observations"].get(state, 0) == count for state, count in wanted.items())
 
-    await asyncio.to_thread(wait_until, there, what=f"{wanted}")
+    try:
+        await asyncio.to_thread(wait_until, there, what=f"{wanted}")
+    except AssertionError as late:
+        late.add_note(f"found instead: {found['observations']}; {gateway.run('parked', '--json').stdout}")
+        raise
     return found
 
 

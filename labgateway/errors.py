@@ -204,6 +204,10 @@ class Reason(Enum):
         "The same test of this specimen id came again, and nothing proves that it is the same tube.",
         "Look at the tube: release the result if it belongs to another specimen, reject it if it is a repeat.",
     )
+    READ_OTHERWISE = (
+        "Read again, this row of the message says another test or specimen than what was sent or decided of it before.",
+        "Look at the message with `labgateway decode`: release this if it is right, and take back what was wrong.",
+    )
 
     # Delivery
     REFUSED = (

@@ -28,7 +28,7 @@ from labgateway.store.observed import Decided, Stored
 NOT_YET = MENDABLE - BY_RULE - {Reason.TWO_READINGS, Reason.NOT_SANE, Reason.SEVERAL_TARGETS}
 """Held for these there is nothing to release yet: the file must be mended first."""
 
-_IDENTITY = frozenset({Reason.IDENTITY_CONFLICT, Reason.ORDER_CHANGED, Reason.NOT_A_PATIENT_ID})
+_IDENTITY = frozenset({Reason.IDENTITY_CONFLICT, Reason.ORDER_CHANGED, Reason.NOT_A_PATIENT_ID, Reason.READ_OTHERWISE})
 """Held for these it is in doubt whose the result is."""
 
 

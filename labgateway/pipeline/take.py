@@ -8,6 +8,7 @@ time passes ── expire ──> what waited too long for its order is held
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -28,12 +29,16 @@ from labgateway.pipeline.judge import Judge
 from labgateway.pipeline.mendable import MENDABLE
 from labgateway.pipeline.outcome import Job, Outcome, Placed
 from labgateway.pipeline.reading import read
+from labgateway.pipeline.reread import pair
 from labgateway.pipeline.rules import InstrumentRules, Rules
 from labgateway.pipeline.sending import send
 from labgateway.pipeline.twins import contradicted, key
 from labgateway.store import journal, results
 from labgateway.store.journal import Transmission
 from labgateway.store.observed import Decided, Stored
+
+_READ_OTHERWISE = Problem(Reason.READ_OTHERWISE)
+_UNDECIDED = (ObservationState.RELEASED, ObservationState.WAITING, ObservationState.HELD)
 
 
 def process(number: int, rules: Rules, now: datetime) -> Job:
@@ -116,19 +121,20 @@ def _take_results(
     if specimens and not before and isinstance(instrument.driver, Driver):
         fragments.repeated(connection, message, specimens, instrument.driver)
     numbers = results.add_results(connection, message.id, said)
-    known = {one.result.where: one for one in before if one.result.where}
     twins = contradicted((message.id, result) for result in said)
     judge = Judge(connection, rules, now)
     placed: list[Placed] = []
     fresh: list[Decided] = []
-    for number, result in zip(numbers, said, strict=True):
-        old = known.get(result.where)
+    for number, result, again in zip(numbers, said, pair(before, said, _may_change), strict=True):
+        old = again.old
         if old is not None and not _may_change(old):
             continue
         verdict = judge.verdict(
             result, message.instrument, instrument, message.received_at, leave=old and old.id,
             contradicted=bool(twins) and key(message.id, result) in twins,
         )  # fmt: skip
+        if again.in_doubt and verdict.state in _UNDECIDED:
+            verdict = replace(verdict, state=ObservationState.HELD, problem=_READ_OTHERWISE, replaces=None)
         decided = judge.decided(
             verdict, result, number, message.id, message.instrument, message.received_at,
             instrument.mapping_version, old.id if old else new_id(),

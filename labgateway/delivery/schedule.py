@@ -32,6 +32,9 @@ class Schedule:
 
 
 AS_DESIGNED = Schedule()
+OF_THE_STORE = Schedule(longest_s=4.0)
+"""Our own database is near and comes back by itself: what waits for it shall be late by seconds, whatever a destination is
+configured to."""
 
 
 def next_try(attempt: int, random: Callable[[], float]) -> float:

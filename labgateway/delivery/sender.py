@@ -37,7 +37,7 @@ from typing import Any
 
 from labgateway.delivery.outcome import Accepted, Outcome, Refused, Silent, Unreachable
 from labgateway.delivery.ports import Delivery, Destination, Done, Health, Outbox, State
-from labgateway.delivery.schedule import AS_DESIGNED, Schedule
+from labgateway.delivery.schedule import AS_DESIGNED, OF_THE_STORE, Schedule
 from labgateway.delivery.standing import Seldom, Standing, mute, nothing
 from labgateway.errors import StoreError
 
@@ -180,7 +180,7 @@ class Sender:
         except StoreError as error:
             self._more = True
             self._in_trouble(error)
-            self._later(self._schedule.wait_s(1, self._random), self._refill)
+            self._later(OF_THE_STORE.wait_s(1, self._random), self._refill)
             return
         finally:
             self._fetching = None
@@ -299,7 +299,7 @@ class Sender:
                 self._finished(item)
             elif self._running() is not None:
                 self._in_trouble(error)
-                wait_s = self._schedule.wait_s(failures + 1, self._random)
+                wait_s = OF_THE_STORE.wait_s(failures + 1, self._random)
                 self._later(wait_s, lambda: self._finish(item, words, how, failures + 1))
 
         try:

@@ -12,10 +12,14 @@ quarter of the time, until the intake calms down or until it has been behind for
 from __future__ import annotations
 
 import asyncio
+import random as _random
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from sqlalchemy import text
+
+from labgateway.delivery.schedule import OF_THE_STORE
 from labgateway.errors import Problem, Reason, StoreBrokenError, StoreError
 from labgateway.pipeline import take
 from labgateway.pipeline.rules import Rules
@@ -25,7 +29,8 @@ from labgateway.transports.channel import Say
 
 _AT_ONCE = 8
 """Messages handed to the writer together: enough to share a commit, few enough to stay behind the intake."""
-_STORE_REST_S = 1.0
+_STUBBORN = 3
+"""A message that has failed alone so often, with a store that answers, lets the others pass."""
 _EVERYTHING = 10_000_000
 YIELD = 3.0
 """Pause after a batch during which the intake was faster, as a multiple of the batch's own time."""
@@ -62,13 +67,17 @@ class Pump:
         *,
         say: Say,
         utcnow: Callable[[], datetime],
+        random: Callable[[], float] = _random.random,
     ) -> None:
         self._store = store
         self._rules = rules
         self._processed = processed
         self._say = say
         self._utcnow = utcnow
+        self._random = random
         self._todo: deque[int] = deque()
+        self._known: set[int] = set()  # what is in todo: after a stumble of the store all that waits is offered again
+        self._failures = 0  # of the store, one after the other
         self._added = 0
         self._wake = asyncio.Event()
 
@@ -76,10 +85,12 @@ class Pump:
         return len(self._todo)
 
     def add(self, numbers: Iterable[int]) -> None:
-        """Numbers of stored messages, to be processed after those that wait already."""
-        before = len(self._todo)
-        self._todo.extend(numbers)
-        self._added += len(self._todo) - before
+        """Numbers of stored messages, to be processed after those that wait already; one that waits is not added again."""
+        for number in numbers:
+            if number not in self._known:
+                self._known.add(number)
+                self._todo.append(number)
+                self._added += 1
         self._wake.set()
 
     async def take_up(self, instruments: list[str] | None) -> None:
@@ -98,35 +109,73 @@ class Pump:
                 self._wake.clear()
                 continue
             began = loop.time()
-            batch = [self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))]
-            if not await self._process(batch):
+            batch = [self._todo.popleft() for _ in range(1 if self._failures else min(_AT_ONCE, len(self._todo)))]
+            self._known.difference_update(batch)
+            try:
+                failed = await self._process(batch)
+                if failed:
+                    await self._rest(failed)
+                    continue
+            except StoreBrokenError:
                 return
+            self._failures = 0
             stored, seen = self._added - seen, self._added
             pause = pace.pause_s(began, loop.time(), stored=stored, processed=len(batch), left=len(self._todo))
             if pause:
                 await asyncio.sleep(pause)
 
-    async def _process(self, batch: list[int]) -> bool:
-        """False when nothing can be written any more."""
+    async def _process(self, batch: list[int]) -> list[int]:
+        """Those that the store did not take, in their order. Raises StoreBrokenError."""
         now, rules = self._utcnow(), self._rules()
         jobs = [self._store.submit(take.process(number, rules, now), background=True) for number in batch]
+        failed: list[int] = []
+        broken: StoreBrokenError | None = None
         for number, outcome in zip(batch, await asyncio.gather(*jobs, return_exceptions=True), strict=True):
             if isinstance(outcome, take.Outcome):
                 self._processed(number, outcome)
             elif isinstance(outcome, StoreBrokenError):
-                return False
+                broken = outcome
             elif isinstance(outcome, StoreError):
-                self._say("not_processed", level="error", message=number, error=type(outcome).__name__)
-                self._todo.append(number)
-                await asyncio.sleep(_STORE_REST_S)
+                self._not_processed(number, outcome)
+                failed.append(number)
             elif isinstance(outcome, Exception):
-                await self._defect(number, outcome, rules.config_version)
+                if not await self._defect(number, outcome, rules.config_version):
+                    failed.append(number)
             else:
                 raise outcome
+        if broken is not None:
+            raise broken
+        return failed
+
+    async def _rest(self, failed: list[int]) -> None:
+        """Once for all that failed with it. Raises StoreBrokenError."""
+        self._failures += 1
+        if len(failed) == 1 and self._failures > _STUBBORN and await self._answers():
+            self._todo.extend(failed)
+            self._failures = 1
+        else:
+            self._todo.extendleft(reversed(failed))
+        self._known.update(failed)
+        await asyncio.sleep(OF_THE_STORE.wait_s(self._failures, self._random))
+
+    async def _answers(self) -> bool:
+        """Whether the writer can talk to its database. Raises StoreBrokenError."""
+        try:
+            await self._store.submit(lambda c: c.execute(text("SELECT 1")).scalar(), background=True)
+        except StoreBrokenError:
+            raise
+        except StoreError:
+            return False
         return True
 
-    async def _defect(self, number: int, error: BaseException, version: str) -> None:
-        """A message on which we fail must not stop the others: it parks, as our fault."""
+    def _not_processed(self, number: int, error: StoreError) -> None:
+        self._say("not_processed", level="error", message=number, error=type(error).__name__)
+
+    async def _defect(self, number: int, error: BaseException, version: str) -> bool:
+        """A message on which we fail must not stop the others: it parks, as our fault. False: the store did not take that.
+
+        Raises StoreBrokenError.
+        """
         self._say("defect", level="error", message=number, exc_info=error)
         problem, now = Problem(Reason.DEFECT, type(error).__name__), self._utcnow()
         try:
@@ -136,5 +185,9 @@ class Pump:
                 ),
                 background=True,
             )
+        except StoreBrokenError:
+            raise
         except StoreError as failed:
-            self._say("not_processed", level="error", message=number, error=type(failed).__name__)
+            self._not_processed(number, failed)
+            return False
+        return True

@@ -288,6 +288,25 @@ def test_an_answer_is_not_sent_again_when_the_store_cannot_book_it() -> None:
     assert outbox.states() == {1: "settled", 2: "settled"}
 
 
+def test_behind_a_store_that_was_away_the_next_of_a_lane_waits_for_seconds_only() -> None:
+    """Away for an hour while an answer was to be booked: soon after it is back the lane goes on."""
+    outbox, to = MemoryOutbox(), ScriptedDestination()
+
+    async def run() -> None:
+        outbox.owe("A")
+        outbox.owe("A")
+        async with running(outbox, to):
+            await asyncio.sleep(0.003)
+            outbox.failing = True
+            await asyncio.sleep(3600)
+            outbox.failing = False
+            await asyncio.sleep(6)
+
+    simulate(run)
+    assert outbox.states() == {1: "settled", 2: "settled"}
+    assert to.attempts[1].at < 3605
+
+
 def test_a_store_that_gives_nothing_is_said() -> None:
     """Deliveries that cannot be read for an hour: said once a minute and in the health, then they leave."""
     lines: list[tuple[float, str, object]] = []

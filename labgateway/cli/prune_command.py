@@ -69,9 +69,10 @@ def _prune(args: argparse.Namespace) -> int:
     else:
         matching = config.matching
         before = prune.cutoff(datetime.now(UTC), days, window_h=matching.window_h, wait_h=matching.wait_h)
+        around = prune.reach(matching.window_h, matching.wait_h)
         store = open_store(config)
         try:
-            total = store.read_now(lambda connection: prune.would(connection, before))
+            total = store.read_now(lambda connection: prune.would(connection, before, around))
         finally:
             store.close_now()
         words = "Would be taken out (nothing is changed without --now)"

@@ -102,7 +102,8 @@ class Daily:
     async def _piece(self, days: int) -> prune.Pruned:
         matching = self._config().matching
         before = prune.cutoff(self._utcnow(), days, window_h=matching.window_h, wait_h=matching.wait_h)
-        return await self._store.submit(lambda c: prune.prune(c, before), background=True)
+        around = prune.reach(matching.window_h, matching.wait_h)
+        return await self._store.submit(lambda c: prune.prune(c, before, around=around), background=True)
 
     async def _note(self, total: prune.Pruned, who: str, because: str) -> None:
         at, subject = self._utcnow(), f"{total.messages} messages, {total.orders} orders"

@@ -5,12 +5,15 @@ no observation of it waits, is held or is in doubt, and no delivery of any of th
 parked or was found to differ at its destination. A delivery goes with the last
 observation that it carried, an order when no observation names it. Nothing goes of a specimen on which anything
 waits, is held or is in doubt, nor of the tubes taken from it or that it was taken from.
+Nothing goes, either, that a message which is not read yet (stored, or parked whole) may turn out to be about: what was
+received, or ordered, near it in time. It may be a resend, and would go out once more as the first.
 What is queued, held, parked or incomplete stays, however old (R11). What people did
 (audit) stays for ever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +23,7 @@ from sqlalchemy.sql.elements import TextClause
 from labgateway.store import journal
 from labgateway.store.tables import OBSERVATION_DOUBT, OBSERVATION_OPEN, to_us
 
+_US = timedelta(microseconds=1)
 AT_ONCE = 200
 """Messages a transaction: the writer has others to serve."""
 
@@ -57,7 +61,7 @@ _BUSY = f"""(WITH RECURSIVE busy (specimen) AS (
 still counts: an order less, and what is held as ambiguous would be matched; a result less, and what is held for differing
 from it would go out as the first."""
 _DONE = f"""
-    t.state IN ('processed', 'superseded', 'dismissed') AND t.received_at < :before
+    t.state IN ('processed', 'superseded', 'dismissed') AND t.received_at < :before {{far}}
     AND NOT EXISTS (
         SELECT 1 FROM observation o WHERE o.transmission_id = t.id AND (
             o.state IN ('waiting', 'held') OR (o.state = 'released' AND o.reason IS NOT NULL)
@@ -67,25 +71,41 @@ _DONE = f"""
                     OR EXISTS (SELECT 1 FROM difference f WHERE f.delivery_id = d.id AND f.state = 'open')))))
 """  # noqa: S608  # constants
 _ORDERS_DONE = f"""
-    received_at < :before AND changed_at < :before
+    received_at < :before AND changed_at < :before {{far_orders}}
     AND NOT EXISTS (SELECT 1 FROM observation o WHERE o.order_id = lab_order.id OR o.beside_id = lab_order.id)
     AND lab_order.specimen NOT IN {_BUSY}
 """  # noqa: S608  # constants
-_CHUNK = text(f"SELECT t.id FROM transmission t WHERE t.id < :below AND {_DONE} ORDER BY t.id LIMIT :n")  # noqa: S608
+_CHUNK = f"SELECT t.id FROM transmission t WHERE t.id < :below AND {_DONE} ORDER BY t.id LIMIT :n"  # noqa: S608
 _COUNTS = {
-    "messages": text(f"SELECT count(*) FROM transmission t WHERE t.id < :below AND {_DONE}"),  # noqa: S608
-    "results": text(
+    "messages": f"SELECT count(*) FROM transmission t WHERE t.id < :below AND {_DONE}",  # noqa: S608
+    "results": (
         f"SELECT count(*) FROM result r JOIN transmission t ON t.id = r.transmission_id WHERE t.id < :below AND {_DONE}"  # noqa: S608
     ),
-    "observations": text(
+    "observations": (
         f"SELECT count(*) FROM observation p JOIN transmission t ON t.id = p.transmission_id WHERE t.id < :below AND {_DONE}"  # noqa: S608
     ),
-    "deliveries": text(
+    "deliveries": (
         "SELECT count(*) FROM delivery e WHERE e.created_at < :before AND e.state NOT IN ('waiting', 'parked') "  # noqa: S608
         "AND NOT EXISTS (SELECT 1 FROM delivery_observation k JOIN observation p ON p.id = k.observation_id "
         f"JOIN transmission t ON t.id = p.transmission_id WHERE k.delivery_id = e.id AND NOT (t.id < :below AND {_DONE}))"
     ),
+    "orders": (
+        "SELECT count(*) FROM lab_order WHERE received_at < :before AND changed_at < :before {far_orders} AND NOT EXISTS ("  # noqa: S608
+        "SELECT 1 FROM observation o JOIN transmission t ON t.id = o.transmission_id "
+        f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE})) "
+        f"AND lab_order.specimen NOT IN {_BUSY}"
+    ),
 }
+_UNREAD = text(
+    "SELECT received_at FROM transmission WHERE state IN ('stored', 'parked') AND id < :below ORDER BY received_at"
+)
+REACH = timedelta(hours=72 + 240 + 24)
+"""With the windows that `[matching]` has unless a site says otherwise."""
+
+
+def reach(window_h: float, wait_h: float) -> timedelta:
+    """How far apart two results of one order are received at most, with the site's windows."""
+    return timedelta(hours=window_h + wait_h + 24)
 
 
 def cutoff(now: datetime, days: int, *, window_h: float, wait_h: float) -> datetime:
@@ -93,34 +113,46 @@ def cutoff(now: datetime, days: int, *, window_h: float, wait_h: float) -> datet
 
     window_h, wait_h: as the site's matching has them; two results of one order are received at most both of them apart.
     """
-    return now - max(timedelta(days=days), timedelta(hours=window_h + wait_h + 24))
+    return now - max(timedelta(days=days), reach(window_h, wait_h))
 
 
-def would(connection: Connection, before: datetime) -> Pruned:
+def _sparing(connection: Connection, before: datetime, around: timedelta) -> Callable[[str], TextClause]:
+    """Completes a query so that it leaves alone what is near a message that is not read yet."""
+    spans: list[tuple[int, int]] = []
+    below = journal.first_since(connection, before + around)
+    for (at,) in connection.execute(_UNREAD, {"below": below}):
+        first, last = int(at) - around // _US, int(at) + around // _US
+        if spans and first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+
+    def far(column: str) -> str:
+        return "".join(f" AND {column} NOT BETWEEN {first} AND {last}" for first, last in spans)
+
+    far_orders = far("lab_order.received_at") + far("lab_order.changed_at")
+    return lambda query: text(query.format(far=far("t.received_at"), far_orders=far_orders))
+
+
+def would(connection: Connection, before: datetime, around: timedelta = REACH) -> Pruned:
     """What ``prune`` would take out in all, unless something changes meanwhile. Orders that only these answer count too."""
+    sparing = _sparing(connection, before, around)
     values = {"before": to_us(before), "below": journal.first_since(connection, before)}
-    counts = {name: int(connection.execute(query, values).scalar_one()) for name, query in _COUNTS.items()}
-    orders = int(
-        connection.execute(
-            text(
-                "SELECT count(*) FROM lab_order WHERE received_at < :before AND changed_at < :before AND NOT EXISTS ("  # noqa: S608
-                "SELECT 1 FROM observation o JOIN transmission t ON t.id = o.transmission_id "
-                f"WHERE (o.order_id = lab_order.id OR o.beside_id = lab_order.id) AND NOT (t.id < :below AND {_DONE})) "
-                f"AND lab_order.specimen NOT IN {_BUSY}"
-            ),
-            values,
-        ).scalar_one()
-    )
-    return Pruned(counts["messages"], counts["results"], counts["observations"], counts["deliveries"], orders)
+    found = {name: int(connection.execute(sparing(query), values).scalar_one()) for name, query in _COUNTS.items()}
+    return Pruned(found["messages"], found["results"], found["observations"], found["deliveries"], found["orders"])
 
 
-def prune(connection: Connection, before: datetime, limit: int = AT_ONCE) -> Pruned:
-    """Take out the oldest messages that are done with, at most ``limit``; orders when no message is left."""
+def prune(connection: Connection, before: datetime, limit: int = AT_ONCE, around: timedelta = REACH) -> Pruned:
+    """Take out the oldest messages that are done with, at most ``limit``; orders when no message is left.
+
+    around: what was received, or ordered, so near to a message that is not read yet stays (``reach``).
+    """
+    sparing = _sparing(connection, before, around)
     below = journal.first_since(connection, before)
-    found = connection.execute(_CHUNK, {"before": to_us(before), "below": below, "n": limit})
+    found = connection.execute(sparing(_CHUNK), {"before": to_us(before), "below": below, "n": limit})
     messages = [int(row[0]) for row in found]
     if not messages:
-        return Pruned(orders=_orders(connection, before))
+        return Pruned(orders=_orders(connection, before, sparing))
     observations = _column(connection, "SELECT id FROM observation WHERE transmission_id IN :of", messages)
     deliveries = _column(
         connection, "SELECT DISTINCT delivery_id FROM delivery_observation WHERE observation_id IN :of", observations
@@ -141,11 +173,11 @@ def prune(connection: Connection, before: datetime, limit: int = AT_ONCE) -> Pru
     return Pruned(len(messages), results, len(observations), gone, more=True)
 
 
-def _orders(connection: Connection, before: datetime) -> int:
+def _orders(connection: Connection, before: datetime, sparing: Callable[[str], TextClause]) -> int:
     """Orders that no observation names any more and nothing open may be about; what came with them, and what
     instruments were told of them."""
     values = {"before": to_us(before)}
-    count = connection.execute(text(f"DELETE FROM lab_order WHERE {_ORDERS_DONE}"), values).rowcount  # noqa: S608
+    count = connection.execute(sparing(f"DELETE FROM lab_order WHERE {_ORDERS_DONE}"), values).rowcount  # noqa: S608
     connection.execute(text("DELETE FROM order_message WHERE received_at < :before"), values)
     connection.execute(text("DELETE FROM told WHERE told_at < :before"), values)
     return int(count)

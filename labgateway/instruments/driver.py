@@ -94,7 +94,7 @@ def _read(folder: Path, top: Table) -> Driver:
     form = Form(protocol, layout, top.table("where", required=True))
     is_open, tests = _tests(top)
     asks = top.has("query")
-    query = _query(top.table("query"), form)
+    query = _query(top.table("query"), form, is_there=asks)
     driver = Driver(
         name=folder.resolve().name,
         folder=folder,
@@ -214,7 +214,9 @@ def _row_rule(table: Table, form: Form) -> RowRule:
     return rule
 
 
-def _query(table: Table, form: Form) -> Query:
+def _query(table: Table, form: Form, *, is_there: bool) -> Query:
+    if is_there and not table.has("specimen"):
+        table.wrong("specimen", "is missing.", 'Say where a query names its specimens: specimen = "…".')
     # HL7 has no word for "all" in the specimen's place: there conditions say it.
     all_when = form.conditions(table, "everything") if not isinstance(table.peek("everything"), str) else ()
     everything = read_pattern(table, "everything", table.take("everything")) if table.has("everything") else None

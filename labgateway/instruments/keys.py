@@ -7,6 +7,7 @@ and answered with the default, so that reading goes on.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -26,9 +27,9 @@ class Complaints:
     found: list[Complaint] = field(default_factory=list[Complaint])
 
     def add(self, path: KeyPath, what: str, cure: str) -> None:
-        """Remember a mistake at a key path; the line is the key's, else its table's."""
+        """Remember a mistake at a key path; the line is the key's, else its table's, else the file's first."""
         key = ".".join(str(part + 1) if isinstance(part, int) else part for part in path)
-        self.found.append(Complaint(self.name, line_of(self.lines, path), key, what, cure))
+        self.found.append(Complaint(self.name, line_of(self.lines, path) or 1, key, what, cure))
 
 
 class Table:
@@ -103,7 +104,7 @@ class Table:
         found = self._take(key)
         if found is _MISSING:
             return default
-        if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
             self.wrong(key, "must be a number above 0.", f"Write {key} = {default}.")
             return default
         if choices and found not in choices:

@@ -26,7 +26,7 @@ def read_line(table: Table) -> LineSettings:
             table.wrong("kinds", f'"{kind}" is no kind of line.', f"Use some of: {', '.join(KINDS)}.")
     serial = table.table("serial")
     settings = Serial(
-        baud=int(serial.number("baud", 9600)),
+        baud=_baud(serial),
         bits=int(serial.number("bits", 8, (5, 6, 7, 8))),
         parity=serial.choice("parity", get_args(Parity), "none"),
         stop=serial.number("stop", 1, (1, 1.5, 2)),
@@ -54,6 +54,15 @@ def read_line(table: Table) -> LineSettings:
     )
     table.done()
     return found
+
+
+def _baud(serial: Table) -> int:
+    """As config.toml takes it: whole, 50 to 4 000 000."""
+    said = serial.peek("baud")
+    found = serial.number("baud", 9600)
+    if found == said and (isinstance(found, float) or not 50 <= found <= 4_000_000):
+        serial.wrong("baud", f"{found} is not possible.", "Write a whole number from 50 to 4000000, such as 9600.")
+    return int(found)
 
 
 def _reply(table: Table) -> Reply | None:

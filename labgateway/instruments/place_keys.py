@@ -34,6 +34,8 @@ class Form:
 
     def place_list(self, table: Table, key: str, row: str = RESULT_ROW) -> tuple[Place, ...]:
         """One path or a list of them; wrong ones are reported and left out. row: which the names of a layout mean."""
+        if table.peek(key) == []:
+            table.wrong(key, "is an empty list.", "Name a place, or take the key out.")
         if self.layout:
             return self._named_places(table, key, self.layout, row)
         places: list[Place] = []
@@ -77,6 +79,8 @@ class Form:
         """A table of path or name = regular expression (all must hold), or a list of such (one must)."""
         if required and not table.has(key):
             table.wrong(key, "is missing.", f"""Write {key} = {{ "R-4" = '^…$' }}.""")
+        elif table.peek(key) == []:
+            table.wrong(key, "is an empty list.", "Name a condition, or take the key out.")
         found = [self._condition(inner) for inner in table.tables(key)]
         return tuple(condition for condition in found if condition)
 
@@ -104,6 +108,9 @@ def read_pattern(table: Table, key: str, wanted: object) -> re.Pattern[str] | No
     """The regular expression that stands at a key; None, with a complaint, when it is none."""
     if not isinstance(wanted, str):
         table.wrong(key, "must be a regular expression.", "Write it between single quotes: '^Q$'.")
+        return None
+    if not wanted:
+        table.wrong(key, "is empty and would always hold.", "Write what must stand there; '^$' says that nothing does.")
         return None
     try:
         return re.compile(wanted)

@@ -131,6 +131,7 @@ def test_each_required_key_is_missed(tmp_path: Path, key: str) -> None:
     assert len(found) == 1
     assert found[0].key.split(".")[-1] == {"codes": "tests"}.get(key, key)
     assert "missing" in found[0].what
+    assert found[0].line is not None
     assert found[0].cure
 
 
@@ -162,6 +163,19 @@ MISTAKES = [
     ('["Q-3.2", "Q-3.1"]', '["Q-3.2", "R-3.1"]', "query.specimen"),
     ('HGB = ["g/dL", "g/L"]', "HGB = 10", "tests.HGB"),
     ("[query]", "[quary]", "quary"),
+    ("baud = 19200", "baud = 19200.5", "line.serial.baud"),
+    ("baud = 19200", "baud = 123456789", "line.serial.baud"),
+    ("baud = 19200", "baud = inf", "line.serial.baud"),
+    ("queries = true", "silence_s = nan", "line.silence_s"),
+    ('code     = "R-3.5"', "code     = []", "where.code"),
+    ('unit     = "R-5"', "unit     = []", "where.unit"),
+    ("sender = 'Haem-\\d+'", "sender = ''", "recognise.sender"),
+    ("'^Q$'", "''", "control.when.1.O-12"),
+    ("when = [{ \"O-12\" = '^Q$' }, { specimen = '^QC-' }]", "when = []", "control.when"),
+    ("when = { \"R-3.7\" = '^[IP]$' }", "when = []", "rows.1.when"),
+    ("'^[IP]$'", "''", "rows.1.when.R-3.7"),
+    ('specimen = ["Q-3.2", "Q-3.1"]', "specimen = []", "query.specimen"),
+    ('specimen = ["Q-3.2", "Q-3.1"]', "", "query.specimen"),
 ]
 
 

@@ -49,6 +49,8 @@ TIMES = frozenset({"collected_at", "measured_at", "received_at", "released_at"})
 
 FIRST_ID = "first_id"
 """Of a table in which a correction takes the place of what it corrects: id of the first version, which the row keeps."""
+EARLIER = "earlier"
+"""In messages for such a table, in no column: ids of all versions before, oldest first, parted by blanks."""
 
 TABLE_4: dict[str, int | None] = {
     "MA_LK": 100,

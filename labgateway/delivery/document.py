@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from labgateway.delivery.flat import Row, rows
-from labgateway.fields import FIELDS
+from labgateway.fields import EARLIER, FIELDS
 from labgateway.model import Report, Settings
 
 SEVERAL = "several"
@@ -20,9 +20,17 @@ SEVERAL = "several"
 _COMMON = ("message", "site", "facility", "specimen", "released_at")
 
 
-def render(report: Report, settings: Settings, control_id: str, status: str = "as_sent") -> bytes:
-    """The document. Raises ValueError as ``facts.one_patient``."""
+def render(
+    report: Report, settings: Settings, control_id: str, status: str = "as_sent", *, earlier: bool = False
+) -> bytes:
+    """The document. earlier: with the ids of all versions before, for who keeps one row a value.
+
+    Raises ValueError as ``facts.one_patient``.
+    """
     found = rows(report, settings, control_id, status)
+    if earlier:
+        for row, one in zip(found, report.observations, strict=True):
+            row[EARLIER] = " ".join(one.earlier) or None
     instruments = {row["instrument"] for row in found}
     whole: dict[str, Any] = {
         "schema": 1,
@@ -42,4 +50,4 @@ def read(body: bytes) -> tuple[dict[str, Any], list[Row]]:
         raise ValueError("no document of ours")
     document: dict[str, Any] = whole  # pyright: ignore[reportUnknownVariableType]
     common = {name: document.get(name) for name in _COMMON}
-    return document, [{name: {**common, **row}.get(name) for name in FIELDS} for row in document["results"]]
+    return document, [{name: {**common, **row}.get(name) for name in (*FIELDS, EARLIER)} for row in document["results"]]

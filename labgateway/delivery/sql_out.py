@@ -31,7 +31,7 @@ from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.delivery.sql_errors import code_of, is_about_the_data
 from labgateway.delivery.sql_shape import UnfitError, differing, values
 from labgateway.delivery.worker import StuckError, Worker
-from labgateway.fields import FIRST_ID
+from labgateway.fields import EARLIER, FIRST_ID
 
 CONNECT_S = 10.0
 STUCK = "the database does not answer"
@@ -187,18 +187,22 @@ class SqlDestination:
 
     def _takes_place(self, connection: Connection, table: Table, row: Row, given: dict[str, Any]) -> bool:
         """Insert a first version, or put a correction in the place of what it corrects. False: a later one is there."""
-        first = self._column(table, FIRST_ID)
-        root = row["replaces"] or row["id"]
+        key, first = self._column(table, "id"), self._column(table, FIRST_ID)
+        # A message made by a version that did not write them names only the one before.
+        earlier = (row.get(EARLIER) or row["replaces"] or "").split()
+        root = earlier[0] if earlier else row["id"]
         if row["replaces"] is None:
             if connection.execute(select(first).where(first == root)).first() is not None:
                 return False
             connection.execute(table.insert().values({**given, first.name: root}))
             return True
-        changed = table.update().where(self._column(table, "id") == row["replaces"]).values(given)
-        if connection.execute(changed).rowcount == 1:
+        held = connection.scalars(select(key).where(key == row["replaces"])).first()
+        if held is None:
+            held = connection.scalars(select(key).where(first == root)).first()
+            if held is not None and str(held).rstrip() not in earlier:
+                return False
+        if held is not None and connection.execute(table.update().where(key == held).values(given)).rowcount == 1:
             return True
-        if connection.execute(select(first).where(first == root)).first() is not None:
-            return False
         raise _NoError("the row that this corrects is not in the table; enter the correction by hand, then skip it")
 
     def _there(self, connection: Connection, table: Table, ids: Sequence[str]) -> set[str | None]:

@@ -50,7 +50,12 @@ def renderer(section: DestinationSection, settings: Settings) -> Render:
             return lambda report, number: sheets.table_4(
                 rows(report, settings, number, section.status), section.columns
             )
-        case SqlDestination() | FolderDestination() | MqttDestination() | NatsDestination():
+        case SqlDestination():
+            earlier = updates(section)
+            return lambda report, control_id: document.render(
+                report, settings, control_id, section.status, earlier=earlier
+            )
+        case FolderDestination() | MqttDestination() | NatsDestination():
             return lambda report, control_id: document.render(report, settings, control_id, section.status)
         case _:
             raise LabgatewayError(f"destinations of kind {section.kind} are not run by this version")

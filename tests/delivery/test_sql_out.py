@@ -57,8 +57,8 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         engine.dispose()
 
 
-def body(*observations: Observation, control_id: str = "MSG1") -> bytes:
-    return document.render(report(*observations, patient=PERSON), SETTINGS, control_id)
+def body(*observations: Observation, control_id: str = "MSG1", more: bool = False) -> bytes:
+    return document.render(report(*observations, patient=PERSON), SETTINGS, control_id, earlier=more)
 
 
 def wbc(value: str | None = "8.13", code: str = "WBC", **changes: Any) -> Observation:
@@ -120,6 +120,30 @@ async def test_a_correction_takes_the_place_of_what_it_corrects(place: Place) ->
     unknown = await out.send(body(wbc(id="D" * 20, replaces="X" * 20)), "M")
     assert isinstance(unknown, Refused) and "is not in the table" in unknown.words
     assert len(place.run("SELECT 1 FROM lab")) == 1
+    await out.close()
+
+
+async def test_a_chain_that_is_sent_again_ends_with_its_last_version(place: Place) -> None:
+    """However many versions there are, none parks, and no old value comes back; nor when one between was given up."""
+    columns = default_columns() | {FIRST_ID: FIRST_ID}
+    place.run(ddl("lab", columns, place.url.split("+", maxsplit=1)[0], update=True).rstrip(";"))
+    out = place.out(columns, update=True)
+    ids = [letter * 20 for letter in "ABCDE"]
+    bodies = [
+        body(wbc(str(n), id=one, replaces=ids[n - 1] if n else None, earlier=tuple(ids[:n])), more=True)
+        for n, one in enumerate(ids)
+    ]
+    for one in bodies:
+        assert await out.send(one, "M") == Accepted("1 rows written")
+    for one in (*bodies, *reversed(bodies)):
+        assert await out.send(one, "M") == Accepted("0 rows written, others there already")
+    assert place.run("SELECT first_id, id, replaces, value FROM lab") == [(ids[0], ids[4], ids[3], "4")]
+    place.run("DELETE FROM lab")
+    for n, said in ((0, "1 rows written"), (3, "1 rows written"), (2, "0 rows written, others there already")):
+        assert await out.send(bodies[n], "M") == Accepted(said)
+    assert place.run("SELECT first_id, id, value FROM lab") == [(ids[0], ids[3], "3")]
+    place.run("DELETE FROM lab")
+    assert isinstance(await out.send(bodies[3], "M"), Refused)
     await out.close()
 
 

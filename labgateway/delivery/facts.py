@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from labgateway.mapping import units
+from labgateway.mapping import decimals, units
 from labgateway.model import Observation, Patient, Report, ResultLetter
 from labgateway.protocols.hl7 import escape
 
@@ -74,7 +74,18 @@ def range_is_of_old_unit(o: Observation) -> bool:
     """The range was not converted with the value: 12-16 g/dL must not stand beside 134 g/L, nor beside 0 g/L."""
     if o.original_unit is None or o.original_unit == o.unit or o.original_value is None:
         return False
-    return o.original_value != o.value or not units.same(o.original_unit, o.unit)
+    return not units.same(o.original_unit, o.unit) or not _is_rounded(o.original_value, o.value or "")
+
+
+def _is_rounded(measured: str, value: str) -> bool:
+    """Whether the value is what was measured, at most rounded: no factor lies between them."""
+    if measured == value:
+        return True
+    was, now = decimals.read(measured), decimals.read(value)
+    if was is None or now is None:
+        return False
+    places = -int(now.number.as_tuple().exponent)
+    return str(decimals.to_places(was, places)) == value
 
 
 def range_of(o: Observation) -> str | None:

@@ -246,12 +246,19 @@ def test_a_range_never_stands_beside_a_value_in_another_unit() -> None:
     converted = observation("A", "134", of=of, unit="g/L", original_value="13.4", original_unit="g/dL", range="12-16")
     renamed = observation("B", "8.13", of=of, unit="10*9/L", original_unit="10*3/uL", range="4-10")
     rounded = observation("C", "5.1", of=of, unit="mmol/L", original_value="5.13", range="3.9-6.1")
-    m = sent(converted, renamed, rounded)
-    assert [field(o, 7) for o in m.segments("OBX")] == ["", "4-10", "3.9-6.1"]
+    both = observation(
+        "D", "5.22", of=of, unit="10*9/L", original_value="5.215", original_unit="10*3/uL", range="4.0-10.0"
+    )
+    # Of one unit by name, and yet another number: no rounding leads from one to the other.
+    other = observation("E", "5215", of=of, unit="10*9/L", original_value="5.215", original_unit="K/uL", range="4-10")
+    m = sent(converted, renamed, rounded, both, other)
+    assert [field(o, 7) for o in m.segments("OBX")] == ["", "4-10", "3.9-6.1", "4.0-10.0", ""]
     assert [field(n, 3) for n in m.segments("NTE")] == [
         "as measured: 13.4 g/dL (range 12-16)",
         "as measured: 8.13 10*3/uL",
         "as measured: 5.13 mmol/L",
+        "as measured: 5.215 10*3/uL",
+        "as measured: 5.215 K/uL (range 4-10)",
     ]
 
 

@@ -108,6 +108,10 @@ def _show(found: dict[str, Any]) -> None:
     ):
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
         screen.print(f"[bold]{title}[/]: {words}")
+    if found.get("counted_s_ago", 0) >= 1:
+        screen.print(
+            f"counted {found['counted_s_ago']:.0f} s ago ({found['counted_at'][11:19]} UTC): counting takes long"
+        )
     if waits := found.get("waits_for_a_person"):
         screen.print(f"[bold yellow]{waits} wait for a person[/]: labgateway parked")
 

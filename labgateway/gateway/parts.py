@@ -26,6 +26,7 @@ from labgateway.gateway.progress import Progress
 from labgateway.gateway.pump import Pump
 from labgateway.gateway.senders import Senders
 from labgateway.gateway.shared import Shared, Shut, Spawn, read
+from labgateway.gateway.tally import Tally
 from labgateway.gateway.telling import Telling
 from labgateway.line.arrival import Arrival
 from labgateway.line.line import Line
@@ -49,6 +50,7 @@ class Parts:
     queues: Queues
     daily: Daily
     telling: Telling
+    tally: Tally
     progress: Progress
     certificates: Certificates
     started_at: datetime
@@ -57,7 +59,7 @@ class Parts:
         """Everything the status page shows; no patient data. Raises StoreError."""
         found = status.standing(self.openings, self.queues, self.certificates)
         return await status.status(
-            self.openings, found, self.progress, started_at=self.started_at, to_process=len(self.pump)
+            self.openings, found, self.tally, self.progress, started_at=self.started_at, to_process=len(self.pump)
         )
 
 
@@ -98,6 +100,7 @@ def assemble(config: Config, store: Store, *, say: Say, spawn: Spawn, utcnow: Ca
             store, store.seat, lambda: ownership.servable(shared.config),
             lambda mine: ownership.serve(mine, openings, pump.take_up), say=say,
         )  # fmt: skip
+    tally = Tally(store.read, lambda: shared.config.matching.alarm_h, utcnow)
     certificates = Certificates(lambda: _certificates(shared.config), say, utcnow)
     return Parts(
         shared,
@@ -107,10 +110,11 @@ def assemble(config: Config, store: Store, *, say: Say, spawn: Spawn, utcnow: Ca
         queues,
         Daily(store, lambda: shared.config, say, utcnow),
         Telling(
-            store, senders.listeners, lambda: status.standing(openings, queues, certificates),
-            lambda: shared.config.gateway.name, lambda: shared.config.matching.alarm_h, utcnow,
+            tally, senders.listeners, lambda: status.standing(openings, queues, certificates),
+            lambda: shared.config.gateway.name, utcnow,
         ),
-        Progress(store, senders.accepted),
+        tally,
+        Progress(tally.waiting, senders.accepted),
         certificates,
         utcnow(),
     )  # fmt: skip

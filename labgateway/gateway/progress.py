@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from labgateway.errors import StoreError
-from labgateway.store import outbox
-from labgateway.store.engine import Store
+from labgateway.gateway.tally import Counted
 
 EVERY_S = 15.0
 _KEPT_S = 300.0
-_PATIENCE = 50.0
-_MOST_S = 100.0
 _LEAST_S = 60.0
 
 
@@ -76,25 +73,32 @@ def _about(minutes: float) -> str:
 
 
 class Progress:
-    """The history of each destination. ways: accepted so far by name, of those which answer now."""
+    """The history of each destination. waiting: how many wait, by name; when that took long, as it stood a while ago.
 
-    def __init__(self, store: Store, ways: Callable[[], Mapping[str, int]]) -> None:
+    ways: accepted so far by name, of those which answer now.
+    """
+
+    def __init__(
+        self, waiting: Callable[[], Awaitable[Counted[dict[str, int]]]], ways: Callable[[], Mapping[str, int]]
+    ) -> None:
         """Starts nothing; ``run`` does."""
-        self._store = store
+        self._waiting = waiting
         self._ways = ways
         self._history: dict[str, deque[Standing]] = {}
 
     async def run(self) -> None:
         """Look, for ever."""
-        loop = asyncio.get_running_loop()
+        seen = -math.inf
         while True:
-            began = loop.time()
             try:
-                self.note(began, await self._store.read(outbox.waiting), self._ways())
+                found = await self._waiting()
             except StoreError:
                 pass  # said elsewhere
-            # Two millions that wait take a second to count: looking takes one part in fifty of the time at most.
-            await asyncio.sleep(max(EVERY_S, min(_PATIENCE * (loop.time() - began), _MOST_S)))
+            else:
+                if found.at_s > seen:  # else it is the last one again: what was accepted since has no count beside it
+                    seen = found.at_s
+                    self.note(found.at_s, found.value, self._ways())
+            await asyncio.sleep(EVERY_S)
 
     def note(self, at_s: float, waiting: Mapping[str, int], accepted: Mapping[str, int]) -> None:
         """How it stands now. accepted: of those that answer; the history of any other is forgotten."""
@@ -105,7 +109,7 @@ class Progress:
             if history and count < history[-1].accepted:
                 history.clear()  # opened anew
             history.append(Standing(at_s, waiting.get(name, 0), count))
-            while at_s - history[0].at_s > _KEPT_S:
+            while len(history) > 2 and at_s - history[0].at_s > _KEPT_S:
                 history.popleft()
 
     def words(self, name: str, waiting: int, *, answering: bool) -> str:

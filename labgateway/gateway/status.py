@@ -13,7 +13,7 @@ from labgateway.gateway.downloads import Queues
 from labgateway.gateway.openings import Openings
 from labgateway.gateway.ownership import why_not_open
 from labgateway.gateway.progress import Progress
-from labgateway.store import worklist
+from labgateway.gateway.tally import Tally
 
 
 def standing(openings: Openings, queues: Queues, certificates: Certificates) -> dict[str, Any]:
@@ -29,13 +29,23 @@ def standing(openings: Openings, queues: Queues, certificates: Certificates) -> 
 
 
 async def status(
-    openings: Openings, found: dict[str, Any], progress: Progress, *, started_at: datetime, to_process: int
+    openings: Openings,
+    found: dict[str, Any],
+    tally: Tally,
+    progress: Progress,
+    *,
+    started_at: datetime,
+    to_process: int,
 ) -> dict[str, Any]:
-    """Everything the status page shows. found: what ``standing`` says, which is taken over. Raises StoreError."""
+    """Everything the status page shows. found: what ``standing`` says, which is taken over. Raises StoreError.
+
+    counted_at: the moment at which the counts were true. counted_s_ago: how long ago that
+    was: where counting takes long, the last counts are told again for a while.
+    """
     shared = openings.shared
-    counts = await shared.store.read(worklist.counts)
-    alarm = shared.utcnow() - timedelta(hours=shared.config.matching.alarm_h)
-    late = await shared.store.read(lambda c: worklist.count(c, waiting_before=alarm))
+    counted, late = await tally.everything(), await tally.for_a_person()
+    counts = counted.value
+    ago_s = tally.age_s(counted, late)
     for name, one in found["destinations"].items():
         waiting = counts["deliveries"].get(name, {}).get("waiting", 0)
         one["progress"] = progress.words(name, waiting, answering=one["state"] == State.ANSWERING.value)
@@ -47,7 +57,9 @@ async def status(
         **({"nodes": shared.nodes.status()} if shared.nodes else {}),
         "orders_from": {name: {"trouble": _door_trouble(name, openings)} for name in shared.config.orders},
         "to_process": to_process,
-        "waits_for_a_person": late,
+        "waits_for_a_person": late.value,
+        "counted_at": (shared.utcnow() - timedelta(seconds=ago_s)).isoformat(timespec="milliseconds"),
+        "counted_s_ago": round(ago_s, 1),
         **counts,
     }
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from labgateway import __version__
 from labgateway.delivery.ports import Listener
 from labgateway.errors import StoreError
-from labgateway.store import outbox, worklist
-from labgateway.store.engine import Store
+from labgateway.gateway.tally import Tally
 
 EVERY_S = 30.0
+_FRESH_S = 15.0
+"""What was counted for the pace of the destinations need not be counted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Tells every listener, for ever. found: lines and destinations as they stand. site, alarm_h: of the config of now."""
+    """Tells every listener, for ever. found: lines and destinations as they stand. site: of the config of now."""
 
-    store: Store
+    tally: Tally
     listeners: Callable[[], Sequence[Listener]]
     found: Callable[[], dict[str, Any]]
     site: Callable[[], str]
-    alarm_h: Callable[[], float]
     utcnow: Callable[[], datetime]
 
     async def run(self) -> None:
@@ -42,9 +42,8 @@ class Telling:
 
     async def _words(self) -> tuple[dict[str, Any], dict[str, Any]]:
         now = self.utcnow()
-        before = now - timedelta(hours=self.alarm_h())
-        waiting = await self.store.read(outbox.waiting)
-        count = await self.store.read(lambda c: worklist.count(c, waiting_before=before))
+        waiting = (await self.tally.waiting(_FRESH_S)).value
+        count = (await self.tally.for_a_person()).value
         found = {**self.found(), "waiting": waiting}
         at, site = now.isoformat(timespec="seconds"), self.site()
         return (

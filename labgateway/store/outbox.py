@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from labgateway.store.rows import Insert, Statement
-from labgateway.store.tables import DELIVERY_UNSETTLED, attempt, delivery, delivery_observation, to_us
+from labgateway.store.tables import DELIVERY_UNSETTLED, attempt, delivery, delivery_observation, from_us, to_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +270,22 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
     for state, destination, count in rows:
         found.setdefault(str(destination), {})[str(state)] = int(count)
     return found
+
+
+_OLDEST = Statement(
+    "SELECT created_at FROM delivery WHERE state = 'waiting' AND destination = :destination AND held_back = :held_back "
+    "ORDER BY id LIMIT 1",
+    server="SELECT created_at FROM delivery "
+    "WHERE (state, destination, held_back, id) > ('waiting', :destination, :held_back, 0) "
+    f"AND (state, destination, held_back, id) <= ('waiting', :destination, :held_back, {_ABOVE_ALL}) "
+    "ORDER BY state, destination, held_back, id LIMIT 1",
+)
+
+
+def oldest_waiting(connection: Connection, destination: str) -> datetime | None:
+    """When the first of those that wait for a destination was made; None when none waits. The same behind millions."""
+    found = [_OLDEST.rows(connection, destination=destination, held_back=n) for n in (0, 1)]
+    return min((from_us(row[0]) for rows in found for row in rows), default=None)
 
 
 _WAITING = Statement(

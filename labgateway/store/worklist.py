@@ -112,17 +112,13 @@ def counts(connection: Connection, *, since: datetime | None = None) -> dict[str
         str(row[0]): int(row[1])
         for row in connection.execute(text("SELECT state, count(*) FROM transmission GROUP BY state"))
     }
-    oldest = connection.execute(
-        text(
-            "SELECT d.destination, d.created_at FROM delivery d JOIN (SELECT min(id) AS first FROM delivery "
-            "WHERE state = 'waiting' GROUP BY destination) o ON o.first = d.id"
-        )
-    ).all()
+    deliveries = outbox.counts(connection)
+    oldest = {name: outbox.oldest_waiting(connection, name) for name, owed in deliveries.items() if "waiting" in owed}
     return {
         "messages": messages,
         "observations": results.counts(connection, 0 if since is None else journal.first_since(connection, since)),
-        "deliveries": outbox.counts(connection),
-        "oldest_waiting": {str(row[0]): from_us(row[1]).isoformat() for row in oldest},
+        "deliveries": deliveries,
+        "oldest_waiting": {name: since.isoformat() for name, since in oldest.items() if since is not None},
         "orders": {
             str(row[0]): int(row[1])
             for row in connection.execute(text("SELECT state, count(*) FROM lab_order GROUP BY state"))

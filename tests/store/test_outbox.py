@@ -299,6 +299,10 @@ PLANS: dict[str, tuple[Job, set[str]]] = {
         lambda c: worklist.deliveries_of(c, "O1"),
         {"d PRIMARY KEY (rowid=?)", "l ix_delivery_observation_observation_id (observation_id=?)"},
     ),
+    "oldest_waiting": (
+        lambda c: outbox.oldest_waiting(c, "old"),
+        {"delivery ix_delivery_state_destination_held_back_id (state=? AND destination=? AND held_back=?)"},
+    ),
     "deeds_on": (lambda c: worklist.deeds_on(c, "observation O1"), {"audit ix_audit_subject (subject=?)"}),
 }
 

@@ -65,6 +65,7 @@ async def test_the_queue_of_one_destination_is_found_behind_that_of_another(url:
             assert len(found) == wanted
             assert await store.read(lambda c, name=name: rows_read(c, lambda c: outbox.ready(c, name, 64))) < 600
             assert await store.read(lambda c, name=name: rows_read(c, lambda c: outbox.newest(c, name, 16))) < 1_200
+            assert await store.read(lambda c, name=name: rows_read(c, lambda c: outbox.oldest_waiting(c, name))) < 5
         await store.submit(lambda c: c.execute(text("ANALYZE delivery")) and None)
     await store.close()
 

@@ -61,11 +61,13 @@ class FolderDestination:
 
     def _put(self, body: bytes, control_id: str) -> Outcome:
         final = self._path / f"{control_id}.{self._ending}"
+        part = self._path / f".{control_id}.{self._ending}.part"
+        # Of an attempt that ended suddenly, maybe a second name of the file that the reader has: never written to again.
+        part.unlink(missing_ok=True)
         if final.exists():
             return self._there(final, body)
-        part = self._path / f".{control_id}.{self._ending}.part"
         try:
-            with part.open("wb") as file:
+            with part.open("xb") as file:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())

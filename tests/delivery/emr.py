@@ -134,6 +134,14 @@ class Emr:
         """Control ids of what it said yes to, in order, repeats included."""
         return [r.control_id for r in self.received if r.taken]
 
+    @property
+    def arrivals(self) -> list[str]:
+        """Control ids of all that came, in order, repeats included."""
+        return [r.control_id for r in self.received]
+
+    async def look(self, *, last: bool = False) -> None:
+        """It knows by itself what it was sent."""
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

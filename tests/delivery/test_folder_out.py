@@ -30,6 +30,30 @@ async def test_a_file_is_whole_and_a_repeat_changes_nothing(tmp_path: Path) -> N
     await out.close()
 
 
+async def test_what_a_sudden_end_left_goes_away(tmp_path: Path) -> None:
+    """Ended between the two names of one file: the one that is not finished goes with the next attempt."""
+    out = FolderDestination(tmp_path, "hl7")
+    part, final = tmp_path / ".ID1.hl7.part", tmp_path / "ID1.hl7"
+    part.write_bytes(b"MSH|1")
+    os.link(part, final)
+    assert await out.send(b"MSH|1", "ID1") == Accepted("was there already")
+    assert [p.name for p in tmp_path.iterdir()] == ["ID1.hl7"]
+    await out.close()
+
+
+async def test_what_a_reader_has_moved_away_is_not_written_again(tmp_path: Path) -> None:
+    """Ended likewise, and the reader took the file: what is written under the old name is another file than the reader's."""
+    out = FolderDestination(tmp_path, "hl7")
+    part, moved = tmp_path / ".ID1.hl7.part", tmp_path / "taken"
+    part.write_bytes(b"MSH|1")
+    os.link(part, moved)
+    stamp = moved.stat().st_mtime_ns
+    assert await out.send(b"MSH|1", "ID1") == Accepted("written")
+    assert not moved.samefile(tmp_path / "ID1.hl7")
+    assert moved.stat().st_mtime_ns == stamp and moved.read_bytes() == b"MSH|1"
+    await out.close()
+
+
 async def test_the_order_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """R15: the content is synced before the name appears, the folder after it."""
     deeds: list[str] = []

@@ -6,7 +6,7 @@
       -> started again, to the end -> the EMR holds every result once, its own value, in order per specimen
 
 The EMR takes the second message without answering, and closes after every third answer: retries and new connections
-are part of every life.
+are part of every life. Instead of that EMR any other ``receivers.Receiver`` may stand there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from labgateway.store.engine import Store
 from tests.delivery.emr import Emr, Fault, Received
 from tests.end_to_end.analyzer import Astm, RefusedError, frames_of, wait_until
 from tests.end_to_end.gateway import Gateway, free_port
+from tests.end_to_end.receivers import Receiver
 
 GATEWAY = (sys.executable, "-m", "labgateway")
 CALLS = ("sendto", "recvfrom", "connect", "pwrite64", "fdatasync,fsync")
@@ -73,6 +74,8 @@ class House:
     url: str
     fresh: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: FRESH)
     owed: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: OWED)
+    destination: str = ""
+    """Text of its section, without the name; empty: MLLP to the port below."""
     emr: int = field(default_factory=free_port)
     line: int = field(default_factory=free_port)
 
@@ -80,6 +83,7 @@ class House:
         """Not started."""
         (self.folder / "mappings").mkdir(parents=True, exist_ok=True)
         (self.folder / "mappings" / "xn1.toml").write_text(_MAPPING, encoding="utf-8")
+        mllp = f'kind = "mllp"\nhost = "127.0.0.1"\nport = {self.emr}\nconnections = 2'
         return Gateway(
             self.folder,
             f"""\
@@ -92,10 +96,7 @@ driver = "sysmex_xn"
 mapping = "xn1.toml"
 line = {{ kind = "tcp-listen", host = "127.0.0.1", port = {self.line} }}
 [destination.emr]
-kind = "mllp"
-host = "127.0.0.1"
-port = {self.emr}
-connections = 2
+{self.destination or mllp}
 answer_s = 1
 retry_first_s = 0.1
 retry_max_s = 0.3
@@ -145,7 +146,7 @@ def counts(store: Store) -> tuple[int, int, int]:
     return store.read_now(job)
 
 
-def faults(seen: list[Received]) -> Callable[[Received], Fault | None]:
+def faults(seen: Sequence[Received]) -> Callable[[Received], Fault | None]:
     """See the module."""
 
     def of(_: Received) -> Fault | None:
@@ -194,7 +195,7 @@ class Bench:
             self._link = None
 
 
-def check_halfway(house: House, emr: Emr, bench: Bench) -> None:
+def check_halfway(house: House, emr: Receiver, bench: Bench) -> None:
     """With nothing running: settled only what the EMR said yes to; on disk what the analyzer was told is safe."""
     store = house.open()
     settled = store.read_now(
@@ -207,7 +208,7 @@ def check_halfway(house: House, emr: Emr, bench: Bench) -> None:
         assert any(specimen.encode() in raw and code.encode() in raw for raw in raws), "acknowledged, and not stored"
 
 
-def check_the_end(house: House, store: Store, emr: Emr) -> None:
+def check_the_end(house: House, store: Store, emr: Receiver) -> None:
     """Everything released is at the EMR, once in effect, each specimen's in order; and nothing else is there."""
     owed = store.read_now(
         lambda c: [
@@ -218,31 +219,39 @@ def check_the_end(house: House, store: Store, emr: Emr) -> None:
     released = store.read_now(
         lambda c: [str(row[0]) for row in c.execute(text("SELECT observation_id FROM delivery_observation"))]
     )
-    assert not emr.complaints
+    assert not emr.complaints, emr.complaints
     assert sorted(emr.charts) == sorted(released), "the EMR holds what nobody released, or lacks what was"
     held = [(one.specimen.split("^")[0], one.code.split("^")[0], one.value) for one in emr.charts.values()]
     assert sorted(held) == sorted((s, code, value) for s, all_ in house.every.items() for code, value in all_.items())
     for lane in house.every:
         mine = [control_id for of, control_id in owed if of == lane]
         assert [one for one in dict.fromkeys(emr.accepted) if one in mine] == mine, "out of order"
-        assert [one for one in dict.fromkeys(r.control_id for r in emr.received) if one in mine] == mine
+        assert [one for one in dict.fromkeys(emr.arrivals) if one in mine] == mine
 
 
 async def life(house: House, cuts: Sequence[tuple[str, int]], program: Sequence[str] = GATEWAY) -> list[bool]:
     """Killed at each of these cuts, one start after the other, then to the end. Returns which cuts were reached."""
-    reached: list[bool] = []
     async with Emr(port=house.emr) as emr:
         emr.fault = faults(emr.received)
-        bench = Bench(house)
-        gateway = house.gateway()
-        for calls, n in cuts:
-            reached.append(await asyncio.to_thread(_until_killed, house, gateway.config, calls, n, program, bench))
-            await asyncio.to_thread(check_halfway, house, emr, bench)
-        await to_the_end(house, gateway, emr, bench)
+        return await life_with(emr, house, cuts, program)
+
+
+async def life_with(
+    emr: Receiver, house: House, cuts: Sequence[tuple[str, int]], program: Sequence[str] = GATEWAY
+) -> list[bool]:
+    """The same with any receiver, which is there already."""
+    reached: list[bool] = []
+    bench = Bench(house)
+    gateway = house.gateway()
+    for calls, n in cuts:
+        reached.append(await asyncio.to_thread(_until_killed, house, gateway.config, calls, n, program, bench))
+        await emr.look()
+        await asyncio.to_thread(check_halfway, house, emr, bench)
+    await to_the_end(house, gateway, emr, bench)
     return reached
 
 
-async def to_the_end(house: House, gateway: Gateway, emr: Emr, bench: Bench) -> None:
+async def to_the_end(house: House, gateway: Gateway, emr: Receiver, bench: Bench) -> None:
     """Start, until nothing waits; then the ledger."""
     await asyncio.to_thread(gateway.start)
     try:
@@ -252,6 +261,7 @@ async def to_the_end(house: House, gateway: Gateway, emr: Emr, bench: Bench) -> 
             await asyncio.to_thread(wait_until, lambda: counts(store) == house.done, what="all settled")
         except AssertionError as error:
             raise AssertionError(f"{error}: {counts(store)}\n" + "\n".join(gateway.raw_log[-20:])) from None
+        await emr.look(last=True)
         check_the_end(house, store, emr)
         await asyncio.to_thread(store.close_now)
     finally:
@@ -285,7 +295,8 @@ def _until_killed(house: House, config: Path, calls: str, n: int, program: Seque
         process.wait(10)
 
 
-def copied(prepared: House, folder: Path) -> House:
-    """The prepared SQLite site once more, in another folder."""
+def copied(prepared: House, folder: Path, destination: str = "") -> House:
+    """The prepared SQLite site once more, in another folder, and with a destination that is there."""
     shutil.copytree(prepared.folder / "data", folder / "data")
-    return House(folder, f"sqlite:///{folder}/data/labgateway.db", prepared.fresh)
+    url = f"sqlite:///{folder}/data/labgateway.db"
+    return House(folder, url, prepared.fresh, destination=destination)

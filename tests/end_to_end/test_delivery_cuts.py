@@ -74,6 +74,7 @@ async def test_the_harness_sees_what_is_sent_before_the_commit(tmp_path: Path, s
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("calls", CALLS)
 async def test_every_cut(tmp_path: Path, site: Site, calls: str) -> None:
     """Every N of this call, until a life had no such call any more."""

@@ -122,6 +122,7 @@ async def test_the_server_is_killed_while_results_come_and_go(tmp_path: Path, se
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)  # five times away, 270 results with pauses: one to two minutes
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_server_is_killed_again_and_again(tmp_path: Path, server: Cluster, way: str) -> None:
     """Five times in one life."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 FOLDER = Path(__file__).parent / "migrations"
-REVISION = "0008"
+REVISION = "0009"
 """What this version makes and reads: the head of migrations/versions; a test holds the two together."""
 
 

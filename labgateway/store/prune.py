@@ -24,8 +24,9 @@ from labgateway.store import journal
 from labgateway.store.tables import OBSERVATION_DOUBT, OBSERVATION_OPEN, to_us
 
 _US = timedelta(microseconds=1)
-AT_ONCE = 200
-"""Messages a transaction: the writer has others to serve."""
+AT_ONCE = 40
+"""Messages a transaction, some 1,500 results: the writer has others to serve, who wait for all of it."""
+_ORDERS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def prune(connection: Connection, before: datetime, limit: int = AT_ONCE, around
     found = connection.execute(sparing(_CHUNK), {"before": to_us(before), "below": below, "n": limit})
     messages = [int(row[0]) for row in found]
     if not messages:
-        return Pruned(orders=_orders(connection, before, sparing))
+        return _orders(connection, before, sparing)
     observations = _column(connection, "SELECT id FROM observation WHERE transmission_id IN :of", messages)
     deliveries = _column(
         connection, "SELECT DISTINCT delivery_id FROM delivery_observation WHERE observation_id IN :of", observations
@@ -173,14 +174,25 @@ def prune(connection: Connection, before: datetime, limit: int = AT_ONCE, around
     return Pruned(len(messages), results, len(observations), gone, more=True)
 
 
-def _orders(connection: Connection, before: datetime, sparing: Callable[[str], TextClause]) -> int:
-    """Orders that no observation names any more and nothing open may be about; what came with them, and what
-    instruments were told of them."""
-    values = {"before": to_us(before)}
-    count = connection.execute(sparing(f"DELETE FROM lab_order WHERE {_ORDERS_DONE}"), values).rowcount  # noqa: S608
-    connection.execute(text("DELETE FROM order_message WHERE received_at < :before"), values)
-    connection.execute(text("DELETE FROM told WHERE told_at < :before"), values)
-    return int(count)
+def _orders(connection: Connection, before: datetime, sparing: Callable[[str], TextClause]) -> Pruned:
+    """Orders that no observation names any more and nothing open may be about; then what came with them, and what
+    instruments were told of them. Some of one kind at a time."""
+    values = {"before": to_us(before), "n": _ORDERS_AT_ONCE}
+    orders = 0
+    for table, which in (
+        ("lab_order", sparing(_some_of("lab_order", _ORDERS_DONE))),
+        ("order_message", text(_some_of("order_message", "received_at < :before"))),
+        ("told", text(_some_of("told", "told_at < :before"))),
+    ):
+        count = int(connection.execute(which, values).rowcount)
+        orders += count if table == "lab_order" else 0
+        if count >= _ORDERS_AT_ONCE:
+            return Pruned(orders=orders, more=True)
+    return Pruned(orders=orders)
+
+
+def _some_of(table: str, which: str) -> str:
+    return f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {which} ORDER BY id LIMIT :n)"  # noqa: S608
 
 
 def _many(sql: str) -> TextClause:

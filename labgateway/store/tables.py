@@ -162,6 +162,10 @@ observation = Table(
     _some("ix_observation_open", "state", "received_at", where=OBSERVATION_OPEN),
     _some("ix_observation_doubt", "received_at", where=OBSERVATION_DOUBT),
     Index(None, "transmission_id"),
+    # The database asks for them when a result or an order is taken out: without them it reads all there is, for each.
+    Index(None, "result_id"),
+    _some("ix_observation_order_id", "order_id", where="order_id IS NOT NULL"),
+    _some("ix_observation_beside_id", "beside_id", where="beside_id IS NOT NULL"),
 )
 
 lab_order = Table(

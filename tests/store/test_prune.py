@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +18,10 @@ from labgateway.errors import LabgatewayError, Problem, Reason
 from labgateway.model import ObservationState
 from labgateway.store import migrate, orders, outbox, prune, results, sqlite
 from labgateway.store.engine import Store
+from labgateway.store.tables import to_us
 from tests.pipeline.lab import Lab
 from tests.postgresql import schema
-from tests.store.kit import NOW, append, count, decided, later, order, result
+from tests.store.kit import NOW, append, count, decided, later, observe, order, result
 
 BEFORE = NOW
 TABLES = (
@@ -278,3 +281,58 @@ def test_nothing_goes_that_an_unread_message_may_repeat() -> None:
     assert lab.do(lambda c: prune.prune(c, before)) == prune.Pruned(1, 1, 1, 1, more=True)
     assert lab.do(lambda c: prune.prune(c, before)) == prune.Pruned(orders=1)
     assert len(lab.orders("S1")) == len(lab.orders("S2")) == 1
+
+
+def read_steps(connection: Connection, job: Callable[[], object]) -> int:
+    """How much SQLite worked for it, in hundreds of its steps."""
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    raw: Any = connection.connection.dbapi_connection
+    raw.set_progress_handler(step, 100)
+    job()
+    raw.set_progress_handler(None, 100)
+    return steps
+
+
+def test_a_message_is_taken_out_at_the_same_cost_among_many() -> None:
+    """Foreign keys are checked row by row: without an index each result taken out reads all observations."""
+
+    def cost(kept: int) -> tuple[int, int]:
+        connection = memory()
+        connection.execute(text("PRAGMA foreign_keys=ON"))
+        orders.put(connection, order(), later(days=-9))
+        observe(connection, "old", ObservationState.RELEASED, received_at=later(days=-9))
+        connection.execute(
+            text("UPDATE transmission SET state = 'processed', received_at = :t"), {"t": to_us(BEFORE) - 9}
+        )
+        for n in range(kept):
+            observe(connection, f"new{n}", ObservationState.RELEASED, received_at=later(days=1))
+        connection.execute(text("UPDATE transmission SET state = 'processed', received_at = :t WHERE id > 1"),
+                           {"t": to_us(BEFORE) + 9})  # fmt: skip
+        message = read_steps(connection, lambda: prune.prune(connection, BEFORE))
+        assert count(connection, "observation") == kept
+        order_ = read_steps(connection, lambda: prune.prune(connection, BEFORE))
+        assert count(connection, "lab_order") == 0
+        return message, order_
+
+    few, many = cost(5), cost(2000)
+    assert many[0] <= few[0] + 5 and many[1] <= few[1] + 5
+
+
+def test_orders_go_some_at_a_time() -> None:
+    """More orders than the writer should be held for leave in several pieces; what came with them, too."""
+    connection = memory()
+    for n in range(1200):
+        orders.put(connection, order(specimen=f"S{n}", placer=f"P{n}"), later(days=-9))
+    pieces: list[int] = []
+    more = True
+    while more:
+        one = prune.prune(connection, BEFORE)
+        pieces.append(one.orders)
+        more = one.more
+    assert pieces == [500, 500, 200]

@@ -34,6 +34,8 @@ _STUBBORN = 3
 _EVERYTHING = 10_000_000
 YIELD = 3.0
 """Pause after a batch during which the intake was faster, as a multiple of the batch's own time."""
+LONGEST_PAUSE_S = 0.5
+"""Of a batch that took so long the time went by waiting for the disk, which keeps no analyzer waiting."""
 PATIENCE_S = 30.0
 """Behind for so long, it no longer steps back: a result shall be late by a minute at most, not by an hour."""
 
@@ -53,7 +55,7 @@ class Pace:
             self._behind_since = began
         if stored <= processed or ended - self._behind_since >= PATIENCE_S:
             return 0.0
-        return YIELD * (ended - began)
+        return min(YIELD * (ended - began), LONGEST_PAUSE_S)
 
 
 class Pump:

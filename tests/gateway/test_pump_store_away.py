@@ -32,6 +32,7 @@ class Away:
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         self.failing: Callable[[], StoreError | None] = lambda: None
+        self.commit_s = COMMIT_S
         self.tried: list[float] = []
         """When each transaction began."""
         self._queue: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -42,7 +43,7 @@ class Away:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append((job, future))
         if len(self._queue) == 1:
-            asyncio.get_running_loop().call_later(COMMIT_S, self._commit)
+            asyncio.get_running_loop().call_later(self.commit_s, self._commit)
         return future
 
     def _commit(self) -> None:
@@ -144,6 +145,27 @@ def test_while_the_store_is_away_it_is_asked_ever_less_often(store: Away) -> Non
     gaps = [round(b - a, 1) for a, b in pairwise(away) if b - a > 0.1]
     assert gaps[:2] == [1.0, 2.0] and set(gaps[2:]) == {4.0}
     assert len(away) < 2000
+
+
+def test_a_commit_that_takes_seconds_keeps_the_next_messages_for_no_longer(store: Away) -> None:
+    """Four messages come while the first one's commit waits for a busy disk for six seconds."""
+    numbers = waiting(store, 4)
+
+    async def run() -> Run:
+        one = Run(store)
+        store.commit_s = 6.0
+        task = asyncio.create_task(one.pump.run())
+        one.pump.add(numbers[:1])
+        await asyncio.sleep(1)
+        one.pump.add(numbers[1:])
+        store.commit_s = COMMIT_S
+        await asyncio.sleep(60)
+        task.cancel()
+        return one
+
+    done = simulate(run)
+    assert done.numbers == numbers
+    assert done.done[-1][1] < 7
 
 
 def test_what_comes_meanwhile_waits_behind(store: Away) -> None:

@@ -4,6 +4,8 @@
                      └──no──> told as it stood then, until PATIENCE times as long has gone by: at most a fiftieth of
                               the time goes into each count, however much there is
 
+A busy machine makes one count slow that is not: how long it takes is the less of the last two times.
+
 One is counted at a time, so that one of the store's readers is always there for the senders.
 """
 
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Counted(Generic[T]):
-    """A count and when it was true. at_s: of a clock that only goes on, when counting began; took_s: how long it took."""
+    """A count and when it was true. at_s: of a clock that only goes on, when counting began; took_s: how long it takes."""
 
     value: T
     at_s: float
@@ -45,6 +47,7 @@ class _One(Generic[T]):
     def __init__(self, job: Callable[[Connection], T]) -> None:
         self.job = job
         self.last: Counted[T] | None = None
+        self.took_s = 0.0
 
 
 class Tally:
@@ -90,5 +93,7 @@ class Tally:
         async with self._counting:
             began = self._clock()
             if one.last is None or not one.last.holds(began, fresh_s):
-                one.last = Counted(await self._read(one.job), began, self._clock() - began)
+                value = await self._read(one.job)
+                before_s, one.took_s = one.took_s, self._clock() - began
+                one.last = Counted(value, began, min(before_s, one.took_s))
             return one.last

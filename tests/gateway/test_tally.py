@@ -69,8 +69,22 @@ async def test_a_long_count_takes_a_fiftieth_of_the_time_at_most(reader: Reader)
     assert 3600 / (PATIENCE * 2.0) * 0.9 <= reader.counts <= 3600 / (PATIENCE * 2.0) + 1
 
 
+async def test_one_slow_moment_of_the_machine_makes_no_count_old(reader: Reader) -> None:
+    """A count that took two seconds because something else was busy, even the first one: the next is counted anew."""
+    reader.takes = 2.0
+    await reader.tally.waiting()
+    for n in range(3):
+        reader.takes = CHEAP_S / 2
+        await reader.owe(2 * n)
+        assert (await reader.tally.waiting()).value == {"emr": 2 * n + 1}
+        reader.takes = 2.0
+        await reader.owe(2 * n + 1)
+        assert (await reader.tally.waiting()).value == {"emr": 2 * n + 2}
+
+
 async def test_an_old_count_says_how_old_it_is_and_does_not_stay(reader: Reader) -> None:
     reader.takes = 1.0
+    await reader.tally.everything()  # it takes long: the next is believed
     await reader.owe(1)
     first = await reader.tally.everything()
     await reader.owe(2)

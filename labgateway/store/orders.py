@@ -175,6 +175,9 @@ _LEFT = Statement(
     "AND a.state || '' = 'open' AND b.state <> 'open' ORDER BY b.specimen"  # as it stands, SQLite would look at every open order
 )
 _CHILDREN = Statement("SELECT specimen FROM aliquot WHERE parent = :specimen ORDER BY id")
+_RELATED = Statement(
+    "SELECT 1 FROM aliquot WHERE specimen = :specimen UNION ALL SELECT 1 FROM aliquot WHERE parent = :specimen LIMIT 1"
+)
 _MOST_STEPS = 4
 """A tube from a tube from a tube; a circle ends as well."""
 
@@ -210,8 +213,11 @@ def siblings(connection: Connection, specimen: str) -> list[str]:
     """The other tubes of which a result may have answered the same orders: what it was taken from, what else was, and
     those that the EMR moved an order away from.
     """
-    above = _family(connection, specimen, _PARENTS)
-    below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
+    above: list[str] = []
+    below: list[str] = []
+    if _RELATED.rows(connection, specimen=specimen):
+        above = _family(connection, specimen, _PARENTS)
+        below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
     left = [str(row[0]) for one in (specimen, *above) for row in _LEFT.rows(connection, specimen=one)]
     return [one for one in dict.fromkeys((*above, *below, *left)) if one != specimen]
 

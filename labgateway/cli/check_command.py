@@ -66,9 +66,10 @@ def _check(args: argparse.Namespace) -> int:
 
 def mistakes(config: Config, library: Library) -> list[Complaint]:
     """What is wrong with the drivers and mappings that a config names, and which libraries its destinations lack."""
+    from labgateway.cli import check_files
     from labgateway.gateway import outlets
     from labgateway.gateway.build import NOT_LIVE, untold
-    from labgateway.gateway.destinations import file_mistakes
+    from labgateway.gateway.destinations import template_mistakes
     from labgateway.gateway.rulebook import declared
     from labgateway.mapping.lint import examine
     from labgateway.mapping.table import Mapping, read
@@ -114,11 +115,9 @@ def mistakes(config: Config, library: Library) -> list[Complaint]:
             cure = f'Write instrument = "{users[one.mapping][0]}" when its lines are right for that instrument.'
             found[Complaint(str(one.mapping), mapping.index.get(("instrument",)), "instrument", what, cure)] = None
     found |= dict.fromkeys(_tests_that_are_none(config, index, _answered(mappings.values())))
+    found |= dict.fromkeys(check_files.mistakes(config, index))
     for name, section in config.destinations.items():
-        line = line_of(index, ("destination", name))
-        for one in file_mistakes(section):
-            key = f"destination.{name}" + (f".{one.key}" if one.key else "")
-            found[one if one.file else replace(one, file=str(config.file), line=line, key=key)] = None
+        found |= dict.fromkeys(template_mistakes(section))
         if lack := outlets.missing(section):
             line = line_of(index, ("destination", name, "kind"))
             found[
@@ -145,7 +144,8 @@ def _tests_that_are_none(config: Config, index: dict[KeyPath, int], known: froze
 
 def notes(config: Config) -> list[str]:
     """What is no mistake but may surprise: listeners that only this machine may call, tests without a ministry's code."""
-    from labgateway.config import FolderDestination, MllpListen, TcpListenLine, WebDestination
+    from labgateway.cli import check_files
+    from labgateway.config import FhirListen, FolderDestination, MllpListen, TcpListenLine, WebDestination
     from labgateway.mapping.table import read
 
     listeners = {f"instrument.{name}": one.line for name, one in config.instruments.items()}
@@ -154,7 +154,9 @@ def notes(config: Config) -> list[str]:
         [
             f"[{name}] takes calls from this machine only; name who may call: allow = [...]"
             for name, one in listeners.items()
-            if isinstance(one, TcpListenLine | MllpListen) and not one.allow and not one.host.startswith("127.")
+            if isinstance(one, TcpListenLine | MllpListen | FhirListen)
+            and not one.allow
+            and not one.host.startswith("127.")
         ]
         + [
             f"[destination.{name}] writes table 4, and {count} tests of {one.mapping.name} have no `moh` for its MA_CHI_SO"
@@ -169,6 +171,8 @@ def notes(config: Config) -> list[str]:
             for name, section in config.destinations.items()
             if isinstance(section, WebDestination) and section.url.startswith("http:")
         ]
+        + list(check_files.notes(config))
+        + (["[console] this version has no web console; nothing listens there"] if config.console else [])
     )
 
 

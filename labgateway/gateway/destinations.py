@@ -25,7 +25,7 @@ from labgateway.delivery.mllp_out import MllpDestination as MllpOut
 from labgateway.delivery.oru_forms import OruOptions
 from labgateway.delivery.schedule import Schedule
 from labgateway.delivery.sender import Destination
-from labgateway.errors import Complaint, LabgatewayError
+from labgateway.errors import Complaint
 from labgateway.gateway import outlets, web
 from labgateway.gateway.reconcile import Readable
 from labgateway.model import Report, Settings
@@ -132,14 +132,6 @@ def _contexts(section: DestinationSection, say: Say) -> Callable[[], ssl.SSLCont
     return now
 
 
-def file_mistakes(section: DestinationSection) -> list[Complaint]:
-    """What is wrong with the files that a destination names: certificates, templates, secrets."""
-    found = web.mistakes(section) if isinstance(section, WebDestination) else []
-    files = certificates(section)
-    try:
-        if files is not None:
-            tls.context(files)
-    except LabgatewayError as error:
-        what, _, cure = str(error).partition(". ")
-        found.append(Complaint("", None, "tls", f"{what}.", cure))
-    return found
+def template_mistakes(section: DestinationSection) -> list[Complaint]:
+    """What is wrong with the template that a destination names."""
+    return web.mistakes(section) if isinstance(section, HttpDestination) and section.template_file else []

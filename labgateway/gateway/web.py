@@ -10,7 +10,6 @@ from urllib.parse import quote
 from labgateway.config import FhirDestination, HttpDestination
 from labgateway.delivery import document, fhir, fhir_answers, template
 from labgateway.delivery.ports import Destination
-from labgateway.delivery.secrets import SecretError, read_secret
 from labgateway.errors import Complaint, ComplaintsError
 from labgateway.gateway.reconcile import Readable
 from labgateway.model import Report, Settings
@@ -93,20 +92,13 @@ def _authorization(section: FhirDestination | HttpDestination) -> Callable[[], s
     return basic(section.user, section.password_file) if section.user else None
 
 
-def mistakes(section: FhirDestination | HttpDestination) -> list[Complaint]:
-    """What is wrong with the files that it names: template and secrets."""
-    found: list[Complaint] = []
-    if isinstance(section, HttpDestination) and section.template_file is not None:
-        try:
-            _template(section)
-        except ComplaintsError as error:
-            found += error.complaints
-    for path in (section.token_file, section.password_file):
-        try:
-            read_secret(path)
-        except SecretError as error:
-            found.append(Complaint(str(path), None, "", f"{error}.", "Until then nothing is sent to this destination."))
-    return found
+def mistakes(section: HttpDestination) -> list[Complaint]:
+    """What is wrong with its template."""
+    try:
+        _template(section)
+    except ComplaintsError as error:
+        return error.complaints
+    return []
 
 
 def _template(section: HttpDestination) -> template.Template:

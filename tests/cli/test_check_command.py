@@ -208,10 +208,100 @@ def test_files_and_tests_that_destinations_name(site: Path, capsys: pytest.Captu
         "config.toml:2: gateway.sensitive: HIVAP is no test of the EMR",
         "destination.his.tests: HBG is no test of the EMR",
         "his.json: {valeu} is no field.",
-        "no.token: no.token cannot be read",
-        "destination.far.tls: ",
+        "config.toml:16: destination.his.token_file: no.token is not there.",
+        "config.toml:22: destination.far.tls: ",
+        ": 5 mistakes",
         "note: [destination.his] sends results unencrypted",
     ):
         assert words in said, said
     (site / "his.json").write_text('{"b": ["{code}"]}', encoding="utf-8")
     assert "his.json" not in check(capsys)[1]
+
+
+FILES = """\
+[gateway]
+drivers = ["drivers"]
+[store]
+url = "postgresql+psycopg://labgateway@127.0.0.1/x"
+password_file = "store.pw"
+[instrument.ex1]
+driver = "example_haem"
+mapping = "ex1.toml"
+line = { kind = "tcp-listen", host = "127.0.0.1", port = 5101, tls = { certificate_file = "a.pem", key_file = "a.key" } }
+[orders.emr]
+kind = "mllp-listen"
+host = "127.0.0.1"
+port = 2575
+[orders.emr.tls]
+certificate_file = "b.pem"
+key_file = "b.key"
+[orders.fhir]
+kind = "fhir-listen"
+host = "127.0.0.1"
+port = 2576
+token_file = "fhir.token"
+[orders.database]
+kind = "sql"
+url = "postgresql+psycopg://labgateway@emr.example/emr"
+password_file = "db.pw"
+query_file = "orders.sql"
+[orders.files]
+kind = "folder"
+path = "orders"
+[destination.broker]
+kind = "mqtt"
+host = "broker.example"
+port = 1883
+user = "labgateway"
+password_file = "broker.pw"
+topic = "lab"
+settle = "puback"
+[destination.centre]
+kind = "nats"
+servers = ["nats://hub.example:4222"]
+subject = "lab"
+credentials_file = "site.creds"
+[destination.table]
+kind = "sql"
+url = "postgresql+psycopg://labgateway@10.20.0.9/emr"
+password_file = "table.pw"
+table = "lab_results"
+[destination.files]
+kind = "folder"
+path = "results"
+[console]
+"""
+
+
+def test_every_file_that_the_config_names_is_looked_at(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A password, token, certificate or query that is not there, or empty, stops a part of the site: said with its line."""
+    (site / "config.toml").write_text(FILES, encoding="utf-8")
+    (site / "table.pw").write_text("\n", encoding="utf-8")
+    (site / "b.pem").write_text("no certificate", encoding="utf-8")
+    (site / "b.key").write_text("no key", encoding="utf-8")
+    code, said = check(capsys)
+    assert code == 1
+    for line, key, what in (
+        (5, "store.password_file", "store.pw is not there."),
+        (9, "instrument.ex1.line.tls", f"{site / 'a.key'} is not there."),
+        (14, "orders.emr.tls", f"{site / 'b.pem'} holds no certificate (PEM) that fits the key"),
+        (21, "orders.fhir.token_file", "fhir.token is not there."),
+        (25, "orders.database.password_file", "db.pw is not there."),
+        (26, "orders.database.query_file", "orders.sql is not there."),
+        (35, "destination.broker.password_file", "broker.pw is not there."),
+        (42, "destination.centre.credentials_file", "site.creds is not there."),
+        (46, "destination.table.password_file", "table.pw is empty."),
+    ):
+        assert f"config.toml:{line}: {key}: {what}" in said, said
+    assert ": 9 mistakes" in said, said
+    assert "note: [orders.files] the folder " in said and "note: [destination.files] the folder " in said
+    assert "note: [console] this version has no web console" in said
+
+
+def test_note_about_a_fhir_door_that_is_closed(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of the other listeners."""
+    text = CONFIG + '[orders.fhir]\nkind = "fhir-listen"\nport = 2577\n'
+    (site / "config.toml").write_text(text, encoding="utf-8")
+    code, said = check(capsys)
+    assert code == 0
+    assert "note: [orders.fhir] takes calls from this machine only" in said

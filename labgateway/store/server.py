@@ -14,8 +14,8 @@ from labgateway.store import nodes
 from labgateway.store.nodes import Seat
 from labgateway.store.writer import Backend
 
-OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c statement_timeout=0"
-"""Sent with each connection; ``check`` reads the one that matters back."""
+OPTIONS = "-c synchronous_commit=on -c timezone=UTC -c statement_timeout=0 -c jit=off"
+"""Sent with each connection; ``check`` reads the one that matters back. jit: compiling took longer than asking."""
 
 READING = f"{OPTIONS} -c default_transaction_read_only=on"
 

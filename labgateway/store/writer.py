@@ -143,7 +143,7 @@ class Writer:
             while (batch := self._next()) is not None:
                 if batch:
                     self._batch(connection, batch)
-                    self._call(_tell_all, batch)
+                    self._tell(batch)
                 while self._between and self.broken is None:
                     self._between.popleft()(connection)
         except BaseException as error:  # a thread that ends unseen would leave everyone waiting
@@ -157,6 +157,13 @@ class Writer:
         except Exception:
             # Nothing is lost by a connection that cannot even be closed: all that counts is committed.
             return
+
+    def _tell(self, batch: list[_Item]) -> None:
+        """What became of a batch. The checkpointer may have seen the disk fail meanwhile: then nobody hears yes any more."""
+        with self._lock:  # so that what is told as done is told before the store is told as broken
+            if self.broken is not None:
+                _blame([item for item in batch if item.error is None], self.broken)
+            self._call(_tell_all, batch)
 
     def _next(self) -> list[_Item] | None:
         """The jobs of the next transaction, maybe none; None when the store is closed and nothing is left."""

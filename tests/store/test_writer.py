@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from labgateway.errors import StoreBusyError, StoreError
+from labgateway.errors import StoreBrokenError, StoreBusyError, StoreError
 from labgateway.store import sqlite, writer
 from labgateway.store.engine import Store
 from tests.store.kit import append, count
@@ -327,6 +327,18 @@ async def test_a_locked_database_is_busy_and_recovers(
     assert await store.submit(put("then")) == "then"
     other.close()
     await store.close()
+
+
+async def test_a_disk_that_fails_during_a_batch_lets_nobody_hear_yes(store: Store) -> None:
+    """The checkpointer saw it while the writer was in a transaction: whether that is done, only the next process may say."""
+    gate = Gate(store)
+    behind = store.submit(put("behind"))
+    thread = store._writer  # pyright: ignore[reportPrivateUsage]
+    assert thread is not None
+    thread.give_up(StoreBrokenError("EIO"))
+    gate.open()
+    found = await asyncio.gather(gate.done, behind, return_exceptions=True)
+    assert [type(one) for one in found] == [StoreBrokenError, StoreBrokenError]
 
 
 async def test_close_writes_what_is_queued_and_takes_nothing_more(store: Store) -> None:

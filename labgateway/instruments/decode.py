@@ -229,7 +229,11 @@ class _Reader:
             or (_at(Reason.STATUS_UNKNOWN, code, status_text) if status is None else None)
             or (Problem(Reason.BAD_TIME, f"code {_short(code)}") if time_text and measured_at is None else None)
         )
-        if self._marked and problem is None and not f"{specimen}{code}{value}{unit}{flags}".isascii():
+        if (
+            problem is None
+            and not (core := f"{specimen}{code}{value}{unit}{''.join(flags)}").isascii()
+            and (self._marked or text.REPLACEMENT in core)
+        ):
             problem = Problem(Reason.BAD_TEXT, f"code {_short(code)}" if code.isascii() else "")
         row = item.row
         if group.known is None:

@@ -11,7 +11,7 @@ import codecs
 import unicodedata
 from functools import cache
 
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+from labgateway.protocols.rows import REPLACEMENT
 
 _TCVN3_LOWER = {
     "a": "\xb5à \xb6ả \xb7ã \xb8á \xb9ạ",
@@ -81,9 +81,13 @@ _NOT_TEXT = frozenset({"base64", "bz2", "hex", "quopri", "rot13", "uu", "zlib", 
 def decode(data: bytes, encoding: str) -> str:
     """Text of bytes in a declared encoding, in NFC.
 
-    Bytes that the encoding does not know become U+FFFD, so that whoever reads them can see it.
+    Bytes that the encoding does not know, and a byte 0, become U+FFFD, so that whoever reads them can see it.
     ascii-fold reads ASCII: it is the form of what we send to such instruments.
     """
+    return _decode(data, encoding).replace("\0", REPLACEMENT)
+
+
+def _decode(data: bytes, encoding: str) -> str:
     match encoding:
         case "tcvn3":
             return data.decode("latin-1").translate(_tcvn3())
@@ -100,11 +104,12 @@ def decode(data: bytes, encoding: str) -> str:
 
 
 def guess(data: bytes) -> tuple[str, bool]:
-    """Text of bytes whose encoding nobody declared, and whether that is a guess (Latin-1) and no UTF-8."""
+    """Text of bytes whose encoding nobody declared, and whether that is a guess (Latin-1) and no UTF-8. 0 as in `decode`."""
     try:
-        return unicodedata.normalize("NFC", data.decode("utf-8")), False
+        text, guessed = unicodedata.normalize("NFC", data.decode("utf-8")), False
     except UnicodeDecodeError:
-        return data.decode("latin-1"), True
+        text, guessed = data.decode("latin-1"), True
+    return text.replace("\0", REPLACEMENT), guessed
 
 
 def encode(text: str, encoding: str) -> bytes:

@@ -115,6 +115,8 @@ def read_fhir(data: bytes, rules: FhirRules) -> FhirRequest:
     if not isinstance(found, dict):
         return _broken("structure", "", "A FHIR resource is a JSON object.")
     resource = cast(Json, found)
+    if where := f.unfit(resource):
+        return _broken("value", where, "A text holds a character 0 or half a character.")
     kind = f.text(resource, "resourceType")
     if kind == "ServiceRequest":
         pool = Pool([Found(resource, "ServiceRequest")])

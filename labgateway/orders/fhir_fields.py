@@ -73,6 +73,24 @@ class Pool:
         return by_id[0] if len(by_id) == 1 and number else None
 
 
+_UNFIT = re.compile("[\\0\ud800-\udfff]")
+
+
+def unfit(resource: Json) -> str:
+    """Where a text holds what no store keeps: U+0000 or a lone surrogate; empty: nowhere."""
+    todo: list[tuple[str, Any]] = [(text(resource, "resourceType"), resource)]
+    while todo:
+        where, value = todo.pop()
+        if isinstance(value, str):
+            if _UNFIT.search(value):
+                return where if not _UNFIT.search(where) else "Resource"
+        elif isinstance(value, dict):
+            todo += [(f"{where}.{name}", inner) for name, inner in cast(Json, value).items()]
+        elif isinstance(value, list):
+            todo += [(f"{where}[{n}]", inner) for n, inner in enumerate(cast(list[Any], value))]
+    return ""
+
+
 def text(holder: Json, name: str) -> str:
     """A string element without outer blanks; empty when it is not there or no string."""
     value = holder.get(name)

@@ -19,7 +19,7 @@ from labgateway.orders import fields, patients
 from labgateway.orders.groups import Group, Groups, Specimen, split
 from labgateway.orders.words import OrderAction, OrderMessage, OrderRules, Refusal, TakenFrom
 from labgateway.protocols.hl7 import AckCode, ErrorCode, Fault, Message
-from labgateway.protocols.rows import Row
+from labgateway.protocols.rows import REPLACEMENT, Row
 
 _EVENTS = {"OML": ("O21", "O33"), "ORM": ("O01",), "ADT": ("A40", "A08")}
 _ACTIONS = {action.value: action for action in Action}
@@ -44,6 +44,8 @@ def read_orders(message: Message, rules: OrderRules) -> OrderMessage | Refusal:
         return refusal
     if message.marked:
         return _refused([Fault(ErrorCode.DATA_TYPE, "The bytes are not in this character set.", "MSH", 1, 18)])
+    if zeros := [*_zeros(message.rows)]:
+        return _refused(zeros)
     if kind == "ADT":
         merges, faults = patients.merges(message.rows, rules, into_itself=name == "A08")
         return _refused(faults) if faults else OrderMessage(merges=tuple(merges))
@@ -71,6 +73,18 @@ def _unsupported(message: Message, kind: str, name: str) -> Refusal | None:
     else:
         return None
     return Refusal(AckCode.REJECT, (fault,))
+
+
+_READ = frozenset({"PID", "PV1", "MRG", "ORC", "TQ1", "OBR", "SPM", "SAC"})
+
+
+def _zeros(rows: tuple[Row, ...]) -> Iterator[Fault]:
+    """Fields that say a byte 0 by an escape: no text, and no id to find anything by."""
+    for row in rows:
+        if row.name in _READ:
+            for number, field_text in enumerate(row.fields):
+                if REPLACEMENT in row.unescape(field_text) and REPLACEMENT not in field_text:
+                    yield Fault(ErrorCode.DATA_TYPE, "A byte 0 is no text.", row.name, row.number, number)
 
 
 def _refused(faults: list[Fault]) -> Refusal:

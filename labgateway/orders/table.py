@@ -96,6 +96,7 @@ def _row(number: int, line: int, said: dict[str, str], source: str, timezone: st
     wrong = [f"{name} is empty" for name in (NEEDED if adds else ("order",)) if not said[name]]
     if action is None:
         wrong.append(f"action must be one of {', '.join(a for a in _ACTIONS if a)}")
+    wrong += [f"{name} holds a byte 0" for name, cell in said.items() if "\0" in cell]
     priority, sex = _PRIORITIES.get(said["priority"].upper()), said["sex"].upper()
     if priority is None:
         wrong.append("priority must be R, A or S")
@@ -110,7 +111,7 @@ def _row(number: int, line: int, said: dict[str, str], source: str, timezone: st
     if said["collected"] and moment is None:
         wrong.append("collected must be as 2026-11-22 08:00")
     if wrong or action is None or priority is None:
-        return TableRow(line, None, said["order"], tuple(wrong))
+        return TableRow(line, None, said["order"].replace("\0", ""), tuple(wrong))
     patient = Patient(
         said["patient"] or None,
         components(said["patient"], "", "", said["authority"]),

@@ -26,6 +26,8 @@ class Delimiters:
 ASTM = Delimiters()
 HL7 = Delimiters("|", "~", "^", "\\", "&")
 
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""What stands for bytes that are no text, a byte 0 among them: PostgreSQL keeps none, and no field means one."""
 _ASTM_NAMES = {"F": "field", "S": "component", "R": "repetition", "E": "escape"}
 
 
@@ -107,7 +109,7 @@ class Row:
 def unescape(text: str, delimiters: Delimiters, *, is_hl7: bool) -> str:
     """Text with its escape sequences resolved; what is no known sequence stays as it was.
 
-    HL7: F S T R E, ``Xhh..`` (as Latin-1 below 0x80, else left alone), ``.br`` and ``.sp`` become a
+    HL7: F S T R E, ``Xhh..`` (as ASCII, 00 as U+FFFD; else left alone), ``.br`` and ``.sp`` become a
     line feed, ``H`` and ``N`` (highlighting) vanish. ASTM: F S R E, ``Xhh`` likewise.
     """
     escape = delimiters.escape
@@ -136,7 +138,7 @@ def _resolve(sequence: str, d: Delimiters, *, is_hl7: bool) -> str | None:
             raw = bytes.fromhex(sequence[1:])
         except ValueError:
             return None
-        return raw.decode("ascii") if raw.isascii() else None
+        return raw.decode("ascii").replace("\0", REPLACEMENT) if raw.isascii() else None
     if not is_hl7:
         return None
     match sequence:

@@ -56,7 +56,9 @@ def test_any_bytes_decode(data: bytes) -> None:
     for encoding in ("tcvn3", "vni", "viscii", "cp1258", "ascii-fold", "utf-8", "latin-1"):
         assert isinstance(decode(data, encoding), str)
     text, guessed = guess(data)
-    assert guessed == (text.encode() != data and text != unicodedata.normalize("NFC", data.decode("utf-8", "replace")))
+    read = unicodedata.normalize("NFC", data.decode("utf-8", "replace")).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    assert "\0" not in text
+    assert guessed == (text.encode() != data and text != read)
 
 
 @pytest.mark.parametrize("letter", LETTERS)

@@ -225,9 +225,9 @@ def test_others_can_read_every_answer(rows: list[str], kind: str, version: str) 
     assert (str(parsed[1][1]) == "AA") is ("ERR" not in names)
 
 
-@given(text=st.text(max_size=30))
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
 def test_what_is_echoed_adds_nothing(text: str) -> None:
-    """Any text in a placer number or name comes back as it was, and adds no field or segment."""
+    """Any text but a byte 0, which is refused, in a placer number or name comes back as it was, and adds no field or segment."""
     raw = hl7.escape(text)
     asked = message(f"PID|1||7||{raw}^AN", f"ORC|NW|A{raw}", "OBR|1|||GLU", "SPM|1|S1")
     rows = hl7.read(reply(asked).encode()).rows

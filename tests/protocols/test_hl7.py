@@ -186,12 +186,13 @@ def test_messages_of_a_file() -> None:
 
 @given(text=st.text())
 def test_unescape_undoes_escape(text: str) -> None:
-    """All of Unicode survives the way through a field, composed as all text is; the segment stays one of as many fields."""
+    """All of Unicode survives the way through a field, composed as all text is, but a 0, which is marked; the segment stays
+    one of as many fields."""
     data = hl7.segment("NTE", "1", "", hl7.escape(text), "end").encode("utf-8")
     assert data.count(b"\r") == 1
     message = hl7.read(MSH.encode() + b"\r" + data)
     assert len(message.rows) == 2
-    composed = unicodedata.normalize("NFC", text)
+    composed = unicodedata.normalize("NFC", text).replace("\0", "\N{REPLACEMENT CHARACTER}")
     assert message.rows[1].value(3) == message.rows[1].value(3, 1) == composed
     assert message.rows[1].value(4) == "end"
 
@@ -239,14 +240,15 @@ ODD = Delimiters("#", "!", "*", "?", "+")
     parts=st.lists(st.lists(st.lists(st.text(max_size=4), min_size=1, max_size=3), min_size=1, max_size=3), min_size=1)
 )
 def test_recode_keeps_parts_and_content(parts: list[list[list[str]]]) -> None:
-    """A field in other delimiters becomes one in the standard ones with the same parts."""
+    """A field in other delimiters becomes one in the standard ones with the same parts; a byte 0 is marked."""
 
-    def build(d: Delimiters) -> str:
+    def build(d: Delimiters, zero: str = "\0") -> str:
         return d.repetition.join(
-            d.component.join(d.subcomponent.join(hl7.escape(leaf, d) for leaf in c) for c in r) for r in parts
+            d.component.join(d.subcomponent.join(hl7.escape(leaf.replace("\0", zero), d) for leaf in c) for c in r)
+            for r in parts
         )
 
-    assert hl7.recode(build(ODD), ODD) == build(HL7)
+    assert hl7.recode(build(ODD), ODD) == build(HL7, "\N{REPLACEMENT CHARACTER}")
     assert hl7.recode(build(HL7), HL7) == build(HL7)
 
 

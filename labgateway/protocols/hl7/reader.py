@@ -6,12 +6,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from labgateway.protocols.rows import HL7, Delimiters, Row
+from labgateway.protocols.rows import HL7, REPLACEMENT, Delimiters, Row
 
 _HEADER = re.compile(rb"MSH([!-/:-@\[-`{-~])")
 _HEADERS = re.compile(rb"(?:\A|(?<=[\r\n\x0b\x1c]))[ \t]*(?=MSH[!-/:-@\[-`{-~])")
 _BATCH_ROW = re.compile(rb"(?:\A|(?<=[\r\n]))(?:FHS|BHS|BTS|FTS)[^\r\n]*[\r\n]*")
 _NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
+_FILL = re.compile(r"\0+(?=[\r\n])|(?<=[\r\n])\0+")
+"""Bytes 0 between segments, which mean nothing."""
 _LINE_END = re.compile(r"[\r\n]")
 
 _CHARSETS = {
@@ -41,8 +43,8 @@ class Message:
 
     data: the bytes given. rows: every segment from MSH on, in order; empty when there is no MSH.
     header: the MSH row, a row without fields when there is none. charset: Python's name of the codec
-    that gave the text. marked: the declared character set does not fit the bytes, so some text may be
-    wrong: such a result must wait for a person.
+    that gave the text. marked: the declared character set does not fit the bytes, or a field holds a byte 0
+    (U+FFFD in its text), so some text may be wrong: such a result must wait for a person.
     """
 
     data: bytes
@@ -96,7 +98,12 @@ def read(data: bytes, encoding: str | None = None) -> Message:
             encoding = _declared(body, found[1])
         text, charset, marked = _decode(body, encoding)
     delimiters = _delimiters(text)
-    rows = _rows(_composed(text).rstrip("\r\n\x1c\x0b\x1a\0"), delimiters)
+    text = _composed(text).rstrip("\r\n\x1c\x0b\x1a\0")
+    if "\0" in text:
+        text = _FILL.sub("", text)
+        marked = marked or "\0" in text
+        text = text.replace("\0", REPLACEMENT)
+    rows = _rows(text, delimiters)
     return Message(data, rows, rows[0] if rows else _NO_HEADER, delimiters, charset, marked)
 
 

@@ -45,6 +45,7 @@ def send(
         patient = one.verdict.beside.patient if one.verdict.beside else None
         person = _NOBODY if patient else _person(one)
         groups.setdefault((specimen, patient, person), []).append(_observation(connection, one, rules))
+    carried: list[tuple[int, str]] = []
     for (specimen, patient, _), observations in groups.items():
         followed = outbox.told_of(connection, [o.replaces for o in observations if o.replaces])
         for destination in rules.destinations:
@@ -57,17 +58,18 @@ def send(
             for part in ((o,) for o in wanted) if destination.single else (wanted,) if wanted else ():
                 control_id = new_id()
                 report = Report(specimen=specimen, observations=part, released_at=now, patient=patient)
-                outbox.add(
+                number = outbox.owe(
                     connection,
                     destination=destination.name,
                     lane=specimen,
                     control_id=control_id,
                     body=destination.render(report, control_id),
-                    observation_ids=[o.id for o in part],
                     now=now,
                     shadow=destination.shadow,
                 )
+                carried += [(number, o.id) for o in part]
                 outcome.destinations.add(destination.name)
+    outbox.link(connection, carried)
 
 
 def _person(one: Placed) -> _Person:

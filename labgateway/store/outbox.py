@@ -70,12 +70,28 @@ def add(
     shadow: bool = False,
 ) -> int:
     """Owe one message to one destination; returns its number. A control id comes only once, ever."""
+    number = owe(
+        connection, destination=destination, lane=lane, control_id=control_id, body=body, now=now, shadow=shadow
+    )  # fmt: skip
+    link(connection, [(number, one) for one in observation_ids])
+    return number
+
+
+def owe(
+    connection: Connection, *, destination: str, lane: str, control_id: str, body: bytes, now: datetime, shadow: bool = False
+) -> int:  # fmt: skip
+    """The first half of ``add``; ``link`` must follow in the same transaction."""
     ((number,),) = _ADD.rows(
         connection, destination=destination, to=destination, lane=lane, on=lane, control_id=control_id, body=body,
         sha256=hashlib.sha256(body).hexdigest(), state="shadow" if shadow else "waiting", now=to_us(now),
     )  # fmt: skip
-    _LINK.many(connection, [(number, one) for one in observation_ids])
     return int(number)
+
+
+def link(connection: Connection, carried: Sequence[tuple[int, str]]) -> None:
+    """Which delivery carries which observation, of several deliveries at once."""
+    if carried:
+        _LINK.many(connection, carried)
 
 
 _ABOVE_ALL = 2**63 - 1

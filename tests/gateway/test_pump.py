@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import tracemalloc
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
-from labgateway.gateway.pump import LONGEST_PAUSE_S, PATIENCE_S, YIELD, Pace
+from labgateway.gateway.pump import LONGEST_PAUSE_S, PATIENCE_S, YIELD, Pace, Pump
+from labgateway.instruments.library import Library
+from labgateway.matching.attribute import Policy
+from labgateway.pipeline.rules import Rules
+from labgateway.store import journal
+from labgateway.store.engine import Store
 
 
 def test_a_calm_intake_costs_no_pause() -> None:
@@ -46,3 +58,30 @@ def test_never_behind_for_longer_than_patience_with_pauses(batches: list[tuple[f
         now += worked
         assert pause == (0.0 if now >= PATIENCE_S else pytest.approx(min(YIELD * worked, LONGEST_PAUSE_S)))
         now += pause
+
+
+async def test_mirth_3089_what_is_taken_up_at_a_start_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Sixty megabytes wait after a crash: their numbers are taken up, and what is read is a batch at a time."""
+    store = Store.open(f"sqlite:///{tmp_path}/labgateway.db")
+    moment = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def keep(connection: Connection) -> None:
+        for n in range(60):
+            raw = b"H|\\^&|||X\r" + b"C|1|I|%d\r" % n + b"x" * 1_000_000
+            journal.append(connection, instrument="a", protocol="astm", peer="", received_at=moment, raw=raw)
+
+    await store.submit(keep)
+    rules = Rules("v", ZoneInfo("UTC"), Policy(), Library([]), {}, ())
+    done: list[int] = []
+    pump = Pump(store, lambda: rules, lambda n, _: done.append(n), say=lambda *_, **__: None, utcnow=lambda: moment)
+    tracemalloc.start()
+    await pump.take_up(None)
+    assert len(pump) == 60 and tracemalloc.get_traced_memory()[1] < 2_000_000
+    work = asyncio.create_task(pump.run())
+    while len(done) < 60:
+        await asyncio.sleep(0)
+    work.cancel()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000_000
+    await store.close()

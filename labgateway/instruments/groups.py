@@ -146,6 +146,26 @@ def _one_only(current: dict[str, Row], row: Row) -> None:
         current[row.name] = Row(row.name, (row.name,), row.delimiters, row.number, row.is_hl7)
 
 
+def _container(before: Row | None, row: Row) -> Row:
+    """Of two SAC of one specimen the one in which the results were measured: the tube taken from the other (SAC-4, the
+    primary container). Two ids of which neither says so are nobody's, and so is what follows them."""
+    if before is None:
+        return row
+    if len(before.fields) == 1:
+        return before
+    first, second = before.value(3, 1).strip(), row.value(3, 1).strip()
+    if not first or not second or first == second:
+        return row
+    primary_of_first, primary_of_second = (one.value(4, 1).strip() for one in (before, row))
+    match primary_of_first == second, primary_of_second == first:
+        case True, False:
+            return before
+        case False, True:
+            return row
+        case _:
+            return Row(row.name, (row.name,), row.delimiters, row.number, row.is_hl7)
+
+
 def _specimen_before(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
     """OUL, OML and the rest: an SPM or SAC begins a specimen, an OBR an order on it."""
     items: list[Item] = []
@@ -160,7 +180,7 @@ def _specimen_before(rows: Sequence[Row], wanted: frozenset[str]) -> list[Item]:
             if "OBR" in current or (name != "SAC" and name in current):
                 kept = ("MSH",) if name == "PID" else _ABOVE
                 current = {n: current[n] for n in kept if n in current}
-            group = Group({**current, name: row})
+            group = Group({**current, name: _container(current.get(name), row) if name == "SAC" else row})
         elif name == "OBR" or (name == "ORC" and is_orc_first):
             if "OBR" not in current:
                 specimen = {n: r for n, r in current.items() if n not in _ORDER}

@@ -115,3 +115,25 @@ def test_units_and_structures_as_they_come(kind: str, driver: str) -> None:
     assert hl7.read(message).data == message
     (found,) = results(*rows, kind=kind, driver=driver)
     assert (found.specimen, found.code, found.value) == ("S1", "A", "5.1")
+
+
+@pytest.mark.parametrize(
+    ("containers", "specimen"),
+    [
+        (["SAC|||S1", "SAC|||S2"], None),
+        (["SAC|||S1", "SAC|||S2", "SAC|||S3"], None),
+        (["SAC|||S1|S2", "SAC|||S2|S1"], None),
+        (["SAC|||S1", "SAC|||S2|S1"], "S2"),  # taken from the other one
+        (["SAC|||S2|S1", "SAC|||S1"], "S2"),
+        (["SAC|||S1|X", "SAC|||S2|X"], None),
+        (["SAC|||S1|||||||R1|1", "SAC|||S1|||||||R1|2"], "S1"),
+    ],
+)
+def test_two_containers_before_one_order(containers: list[str], specimen: str | None) -> None:
+    """Two ids for one result: held, unless one says that it was taken from the other; the next specimen is its own again."""
+    said = results(
+        "SPM|1||||||||||P", *containers, "OBR|1", obx("A", "1"), "OBR|2", obx("B", "2"),
+        "SPM|2||||||||||P", "SAC|||S9", "OBR|1", obx("A", "3"),
+    )  # fmt: skip
+    assert [one.specimen for one in said] == [specimen, specimen, "S9"]
+    assert [one.problem and one.problem.reason.name for one in said[:2]] == [None if specimen else "NO_SPECIMEN"] * 2

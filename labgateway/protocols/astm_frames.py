@@ -144,7 +144,8 @@ def _delimits(character: bytes) -> bool:
 
 _NUMBERED = re.compile(rb"[0-7]H[^0-9A-Za-z\s]")
 _NUMBER = re.compile(rb"(?m)^[0-7](?=[A-Z][^0-9A-Za-z\s])")
-_CONTROLS = re.compile(rb"[\x00\x04-\x06\x11\x13\x15]")
+_CONTROLS = re.compile(rb"[\x11\x13]|(?:(?<=[\r\n])|\A)[\x00\x06\x15]+|[\x00\x06\x15]+(?=[\r\n]|\Z)")
+"""Flow control, and what fills between records. Within a record a byte 0 is a character that was damaged: it stays, to be seen."""
 
 
 def _read_bare(data: bytes, messages: _Messages) -> None:

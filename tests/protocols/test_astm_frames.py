@@ -143,6 +143,16 @@ def test_nothing_is_no_message(text: bytes) -> None:
     assert unframe(text) == Unframed([], [])
 
 
+@pytest.mark.parametrize("damage", [b"\x00", b"\x06", b"\x15"])
+def test_without_frames_a_damaged_character_stays_to_be_seen(damage: bytes) -> None:
+    """No checksum guards bare records: 5?.1 must not be read as 5.1. Between records the same bytes are fill or answers;
+    XON and XOFF may stand anywhere."""
+    bare = b"H|\\^&\rR|1|^^^K|5" + damage + b".1\r"
+    assert unframe(bare + b"L|1|N\r").messages == [bare + b"L|1|N\r"]
+    assert unframe(damage + RESULT.replace(b"\r", damage + b"\r" + damage)).messages == [RESULT]
+    assert unframe(RESULT.replace(b"|", b"\x11|\x13")).messages == [RESULT]
+
+
 def _damage(data: bytes) -> list[str]:
     got = unframe(data + session(QUERY))
     assert got.messages == [QUERY], "the damaged message is left out, the good one is not"

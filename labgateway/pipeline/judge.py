@@ -31,6 +31,7 @@ class Judge:
         self._now = now
         self._orders: dict[str, Weighed] = {}
         self._priors: dict[str, dict[str, list[versions.Prior]]] = {}
+        self._kin: dict[str, orders.Kin] = {}
         self._others: dict[str, list[str]] = {}
         self._released: list[Earlier] = []
         self._compares = False
@@ -86,7 +87,9 @@ class Judge:
         if specimen in self._orders:
             return
         policy = self._rules.policy
-        self._orders[specimen] = weigh(orders.for_specimen(self._connection, specimen), specimen, received_at, policy)
+        near = self._kin[specimen] = orders.kin(self._connection, specimen)
+        mine = orders.for_specimen(self._connection, specimen, near)
+        self._orders[specimen] = weigh(mine, specimen, received_at, policy)
         since = received_at - timedelta(hours=policy.window_h + policy.wait_h + 24)
         known: dict[str, list[versions.Prior]] = {}
         for one in results.of_specimen(self._connection, specimen, since):
@@ -104,7 +107,7 @@ class Judge:
     def _tubes(self, specimen: str) -> list[str]:
         """The other tubes that answer the same orders, as the EMR says which was taken from which, and what moved."""
         if specimen not in self._others:
-            self._others[specimen] = orders.siblings(self._connection, specimen)
+            self._others[specimen] = orders.siblings(self._connection, specimen, self._kin.get(specimen))
         return self._others[specimen]
 
     def _unless_told_by_another_tube(

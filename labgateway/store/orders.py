@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -169,29 +169,51 @@ _SAME = Statement(f"{_SELECT} source = :source AND placer = :placer AND code = :
 
 
 _PARENTS = Statement("SELECT parent FROM aliquot WHERE specimen = :specimen ORDER BY id")
-_LEFT = Statement(
-    "SELECT DISTINCT b.specimen FROM lab_order a JOIN lab_order b ON b.source = a.source AND b.placer = a.placer "
+_LEFT_OF = (
+    "b.specimen FROM lab_order a JOIN lab_order b ON b.source = a.source AND b.placer = a.placer "
     "AND b.code = a.code AND b.specimen <> a.specimen WHERE a.specimen = :specimen AND a.placer <> '' "
-    "AND a.state || '' = 'open' AND b.state <> 'open' ORDER BY b.specimen"  # as it stands, SQLite would look at every open order
+    "AND a.state || '' = 'open' AND b.state <> 'open'"  # as it stands, SQLite would look at every open order
 )
+_LEFT = Statement(f"SELECT DISTINCT {_LEFT_OF} ORDER BY b.specimen")
 _CHILDREN = Statement("SELECT specimen FROM aliquot WHERE parent = :specimen ORDER BY id")
-_RELATED = Statement(
-    "SELECT 1 FROM aliquot WHERE specimen = :specimen UNION ALL SELECT 1 FROM aliquot WHERE parent = :specimen LIMIT 1"
+_KIN = Statement(
+    "SELECT 'parent', parent FROM aliquot WHERE specimen = :specimen "  # noqa: S608  # constants
+    "UNION ALL SELECT 'child', specimen FROM aliquot WHERE parent = :specimen "
+    f"UNION ALL SELECT DISTINCT 'left', {_LEFT_OF}"
 )
 _MOST_STEPS = 4
 """A tube from a tube from a tube; a circle ends as well."""
 
 
-def for_specimen(connection: Connection, specimen: str) -> list[Order]:
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The tubes nearest to a specimen. parents: it was taken from; children: taken from it; left: those that the EMR
+    moved an order away from, onto it."""
+
+    parents: tuple[str, ...]
+    children: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def kin(connection: Connection, specimen: str) -> Kin:
+    """In one question, since most tubes have none."""
+    near: dict[str, list[str]] = {"parent": [], "child": [], "left": []}
+    for kind, other in _KIN.rows(connection, specimen=specimen):
+        near[str(kind)].append(str(other))
+    return Kin(tuple(near["parent"]), tuple(near["child"]), tuple(sorted(near["left"])))
+
+
+def for_specimen(connection: Connection, specimen: str, near: Kin | None = None) -> list[Order]:
     """Every order that a result with exactly this specimen id may answer, cancelled ones too, first come first.
 
     Those on the id itself, and those on the specimens that the EMR says the tube was taken from; the latter say where
-    they were ordered.
+    they were ordered. near: as ``kin`` says, None: to be asked.
     """
     found = [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=specimen)]
-    for parent in _family(connection, specimen, _PARENTS):
-        theirs = [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=parent)]
-        found += [replace(order, specimen=specimen, ordered_on=parent) for order in theirs]
+    if near is None or near.parents:
+        for parent in _family(connection, specimen, _PARENTS):
+            theirs = [_order(row) for row in _BY_SPECIMEN.rows(connection, specimen=parent)]
+            found += [replace(order, specimen=specimen, ordered_on=parent) for order in theirs]
     return sorted(found, key=lambda order: order.id)
 
 
@@ -209,15 +231,15 @@ def taken_from(connection: Connection, specimen: str) -> list[str]:
     return _family(connection, specimen, _CHILDREN)
 
 
-def siblings(connection: Connection, specimen: str) -> list[str]:
+def siblings(connection: Connection, specimen: str, near: Kin | None = None) -> list[str]:
     """The other tubes of which a result may have answered the same orders: what it was taken from, what else was, and
-    those that the EMR moved an order away from.
+    those that the EMR moved an order away from. near: as ``kin`` says, None: to be asked.
     """
-    above: list[str] = []
-    below: list[str] = []
-    if _RELATED.rows(connection, specimen=specimen):
-        above = _family(connection, specimen, _PARENTS)
-        below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
+    near = near or kin(connection, specimen)
+    if not (near.parents or near.children):
+        return list(near.left)
+    above = _family(connection, specimen, _PARENTS)
+    below = [child for one in (specimen, *above) for child in _family(connection, one, _CHILDREN)]
     left = [str(row[0]) for one in (specimen, *above) for row in _LEFT.rows(connection, specimen=one)]
     return [one for one in dict.fromkeys((*above, *below, *left)) if one != specimen]
 

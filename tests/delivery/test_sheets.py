@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labgateway.delivery import document, sheets
 from labgateway.delivery.flat import rows
-from labgateway.fields import FIELDS, TABLE_4
+from labgateway.fields import EARLIER, FIELDS, TABLE_4
 from labgateway.model import Added, ResultLetter
 from tests.delivery.reports import PERSON, SETTINGS, observation, order, report
 
@@ -61,7 +61,7 @@ def test_a_document_is_read_back_as_it_was() -> None:
     whole = report(observation("HGB", "5.10", of=CBC), observation("WBC", None, of=CBC), patient=PERSON)
     body = document.render(whole, SETTINGS, "MSG1")
     top, found = document.read(body)
-    assert found == rows(whole, SETTINGS, "MSG1")
+    assert found == [{**row, EARLIER: None} for row in rows(whole, SETTINGS, "MSG1")]
     assert (top["message"], top["instrument"], top["site"]) == ("MSG1", "xn1", "LABGATEWAY")
     assert body == document.render(whole, SETTINGS, "MSG1"), "byte-identical"
     assert json.loads(body)["results"][0]["value"] == "5.10", "text, not a number"
@@ -77,7 +77,7 @@ def test_any_text_survives_the_document(text: str) -> None:
     (row,) = rows(report(observation("HGB", text, of=CBC, comments=(text,))), SETTINGS, "M")
     assert document.read(document.render(report(observation("HGB", text, of=CBC, comments=(text,))), SETTINGS, "M"))[
         1
-    ] == [row]
+    ] == [{**row, EARLIER: None}]
 
 
 @pytest.mark.parametrize("text", ["-1.5", "+1", "1e-3", "-", "+", "++", "+-", "<5", "12-16", "-0,5", "007"])

@@ -19,7 +19,7 @@ from labgateway.delivery.sender import Sender
 from labgateway.store import outbox
 
 _send = Sender._send  # pyright: ignore[reportPrivateUsage]
-_add = outbox.add
+_owe = outbox.owe
 
 
 async def _settle_first(self: Sender, item: Any, probe: bool) -> None:
@@ -30,7 +30,7 @@ async def _settle_first(self: Sender, item: Any, probe: bool) -> None:
 
 
 def _send_first(connection: Any, *, body: bytes, **rest: Any) -> int:
-    number = _add(connection, body=body, **rest)
+    number = _owe(connection, body=body, **rest)
     config = tomllib.loads(Path(sys.argv[-1]).read_text(encoding="utf-8"))
     with socket.create_connection(("127.0.0.1", config["destination"]["emr"]["port"])) as emr:
         emr.sendall(b"\x0b" + body + b"\x1c\r")
@@ -43,7 +43,7 @@ if __name__ == "__main__":
         case "settle_first":
             Sender._send = _settle_first  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         case "send_first":
-            outbox.add = _send_first  # pyright: ignore[reportAttributeAccessIssue]
+            outbox.owe = _send_first  # pyright: ignore[reportAttributeAccessIssue]
         case other:
             raise SystemExit(f"no such mistake: {other}")
     sys.exit(main())

@@ -78,9 +78,10 @@ def _chart(lab: Lab) -> None:
     entries = lab.chart.entries
     if len(entries) == lab.checked:
         return
-    made = {str(control_id): int(number) for number, control_id in _rows(lab, "SELECT id, control_id FROM delivery")}
+    made = lab.made()
+    there = {str(control_id) for (control_id,) in _rows(lab, "SELECT control_id FROM delivery")}
     for entry in entries[lab.checked :]:
-        if entry.control_id in made:
+        if entry.control_id in there:
             _identity(lab, entry, made[entry.control_id])
     lab.checked = len(entries)
     said: dict[tuple[str, str, str, str], list[Entry]] = {}

@@ -14,7 +14,6 @@ from typing import Any
 
 from tests.end_to_end.analyzer import wait_until
 
-
 _given: set[int] = set()
 
 
